@@ -1,0 +1,223 @@
+"""Lines of text in reading order, without page furniture: running heads, page numbers, line numbers."""
+
+from __future__ import annotations
+
+import re
+from bisect import bisect_left, insort
+from dataclasses import dataclass, field
+from statistics import median
+
+from stages.literature.columns import Column, columns
+from stages.literature.pdftext import Link, Page, Word
+
+_DIGITS = re.compile(r"\d+")
+_PAGE_NUMBER = re.compile(
+    r"(?:(?:page|p\.|seite|pagina|página|стр\.?|第)\s*)?[-–—\[(|]*\s*(?:[A-Z]{1,3}[-.]?)?(?:\d{1,5}|[ivxlc]{1,7})"
+    r"\s*[-–—\])|]*(?:\s*(?:/|of|von|de|sur|из)\s*\d{1,5})?(?:\s*页)?",
+    re.IGNORECASE,
+)
+_EDGE_ROWS = 4
+"""Running heads and feet are looked for in so many rows from the top and the bottom of a page."""
+
+
+@dataclass(slots=True)
+class Line:
+    """One line of a column. `left` and `right` are the column's edges, `gap` the distance from the baseline above."""
+
+    words: list[Word]
+    page: int
+    column: str
+    x0: float
+    x1: float
+    y: float
+    size: float
+    left: float = 0.0
+    right: float = 0.0
+    gap: float | None = None
+    text: str = ""
+    links: list[Link] = field(default_factory=list)
+
+    @property
+    def bold(self) -> bool:
+        """Whether all of it is set bold."""
+        return all(word.bold for word in self.words)
+
+    def tail(self, count: int) -> Line:
+        """The line without its first `count` words."""
+        words = self.words[count:]
+        return Line(
+            words, self.page, self.column, words[0].x0, self.x1, self.y, self.size, self.left, self.right, self.gap,
+            joined(words), self.links,
+        )  # fmt: skip
+
+
+def lines(pages: list[Page]) -> list[Line]:
+    """The lines of consecutive pages in reading order, furniture left out."""
+    bodies = _without_furniture(pages)
+    found: list[Line] = []
+    gutters: list[float] = []
+    for page, words in zip(pages, bodies, strict=True):
+        words = _without_line_numbers(words)
+        for number, column in enumerate(columns(words, gutters)):
+            found += _column_lines(page, column, number)
+    return found
+
+
+def joined(words: list[Word]) -> str:
+    """The words of a line as text, with spaces where the page shows them."""
+    parts: list[str] = []
+    last: Word | None = None
+    for word in words:
+        if last is not None:
+            gap = word.x0 - last.x1
+            least = 0.3 if word.glued else 0.05 if word.size < 0.85 * last.size else -0.1
+            if gap > least * max(word.size, last.size):
+                parts.append(" ")
+        parts.append(word.text)
+        last = word
+    return "".join(parts)
+
+
+def rows(words: list[Word]) -> list[list[Word]]:
+    """Words grouped by baseline, top first, each row from left to right.
+
+    Raised and lowered small signs join the row of the larger text beside them.
+    """
+    made: list[tuple[float, int, list[Word]]] = []  # baseline, a number to keep order, words
+    for number, word in enumerate(sorted(words, key=lambda word: -round(word.size, 1))):
+        at = bisect_left(made, (word.y - word.size * 1.2,))
+        best: tuple[float, list[Word]] | None = None
+        while at < len(made) and made[at][0] <= word.y + word.size * 1.2:
+            baseline, _, members = made[at]
+            at += 1
+            largest = members[0].size
+            distance = abs(word.y - baseline)
+            alike = word.size > 0.88 * largest
+            raised = -0.25 * largest < baseline - word.y < 0.62 * largest and not alike
+            if distance < 0.3 * word.size or (raised and _beside(word, members, largest)):
+                if best is None or distance < best[0]:
+                    best = (distance, members)
+        if best is not None:
+            best[1].append(word)
+        else:
+            insort(made, (word.y, number, [word]))
+    return [sorted(members, key=lambda word: word.x0) for _, _, members in made]
+
+
+def _beside(word: Word, members: list[Word], size: float) -> bool:
+    return any(
+        -0.5 * size < word.x0 - other.x1 < 0.6 * size or -0.5 * size < other.x0 - word.x1 < 1.2 * size
+        for other in members
+    )
+
+
+def _column_lines(page: Page, column: Column, number: int) -> list[Line]:
+    name = f"{page.index}:{number}{column.path}"
+    made: list[Line] = []
+    for row in rows(column.words):
+        weight: dict[float, int] = {}
+        for word in row:
+            weight[round(word.size, 1)] = weight.get(round(word.size, 1), 0) + len(word.text)
+        size = max(weight, key=lambda value: weight[value])
+        largest = [word for word in row if word.size > 0.88 * size]
+        x0, x1 = row[0].x0, max(word.x1 for word in row)
+        made.append(Line(row, page.index, name, x0, x1, median(word.y for word in largest), size, text=joined(row)))
+    made.sort(key=lambda line: line.y)
+    left = min((line.x0 for line in made), default=0.0)
+    right = max((line.x1 for line in made), default=0.0)
+    above: Line | None = None
+    for line in made:
+        line.left, line.right = left, right
+        line.gap = line.y - above.y if above is not None else None
+        above = line
+        line.links = [
+            link for link in page.links
+            if link.top - 1 < line.y - 0.3 * line.size < link.bottom + 1 and link.x0 < line.x1 and link.x1 > line.x0
+        ]  # fmt: skip
+    return made
+
+
+def _without_furniture(pages: list[Page]) -> list[list[Word]]:
+    """The words of each page without running heads, running feet and page numbers.
+
+    A row at a page's edge is furniture when a page near by has the same row, numbers aside, in the same place.
+    """
+    all_rows = [rows(page.words) for page in pages]
+    edges: list[dict[str, float]] = []
+    for found in all_rows:
+        edge = found[:_EDGE_ROWS] + found[-_EDGE_ROWS:]
+        edges.append({_shape(joined(row)): row[0].y for row in edge})
+    bodies: list[list[Word]] = []
+    for index, found in enumerate(all_rows):
+        near = [edges[other] for other in range(max(0, index - 4), min(len(pages), index + 5)) if other != index]
+        drop: set[int] = set()
+        for place in [*range(min(_EDGE_ROWS, len(found))), *range(max(0, len(found) - _EDGE_ROWS), len(found))]:
+            row = found[place]
+            text = joined(row)
+            shape = _shape(text)
+            outermost = place in (0, len(found) - 1)
+            repeated = any(abs(other.get(shape, -1e9) - row[0].y) < 4 for other in near)
+            alone = outermost and len(text) <= 4 and _set_apart(found, place)
+            number = _PAGE_NUMBER.fullmatch(text) is not None
+            if (repeated and len(shape) > 3) or (number and (repeated or outermost)) or alone:
+                drop.add(place)
+        # Repeated only in the middle of the edge is chance, as in a table: furniture starts at the edge.
+        kept = [word for place, row in enumerate(found) if place not in drop for word in row]
+        order = {id(word) for word in kept}
+        bodies.append([word for word in pages[index].words if id(word) in order])
+    return bodies
+
+
+def _set_apart(found: list[list[Word]], place: int) -> bool:
+    """Whether a row at the edge of a page stands well away from the next."""
+    other = found[1 if place == 0 else place - 1] if len(found) > 1 else []
+    return bool(other) and abs(other[0].y - found[place][0].y) > 2.2 * found[place][0].size
+
+
+def _shape(text: str) -> str:
+    return _DIGITS.sub("#", text).replace(" ", "").lower()
+
+
+def _without_line_numbers(words: list[Word]) -> list[Word]:
+    """A page's words without the numbers that some manuscripts print beside every line (or every fifth).
+
+    They stand in the margin, rise evenly, and number all lines; the numbers of a list do not.
+    """
+    if not words:
+        return words
+    found = rows(words)
+    for side in (0, -1):
+        numbered = [
+            (int(row[side].text), row[side]) for row in found
+            if len(row) > 1 and row[side].text.isdecimal() and len(row[side].text) <= 4
+        ]  # fmt: skip
+        alone = [(int(row[0].text), row[0]) for row in found if len(row) == 1 and row[0].text.isdecimal()
+                 and len(row[0].text) <= 4]  # fmt: skip
+        numbered = sorted([*numbered, *alone], key=lambda pair: pair[1].y)
+        edge = _common([word.x1 for _, word in numbered])
+        numbered = [pair for pair in numbered if abs(pair[1].x1 - edge) < 3]
+        if len(numbered) < 8:
+            continue
+        steps = [after[0] - before[0] for before, after in zip(numbered, numbered[1:], strict=False)]
+        step = _common([float(value) for value in steps])
+        margin = {id(word) for _, word in numbered}
+        others = [word for word in words if id(word) not in margin and not word.text.isdecimal()]
+        outside = sum(word.x0 > edge if side == 0 else word.x1 < edge for word in others)
+        even = sum(value == step for value in steps) >= 0.85 * len(steps) and step in (1, 5, 10)
+        spread = len(numbered) * step >= 0.75 * len(found)
+        starts_list = step == 1 and numbered[0][0] == 1 and side == 0
+        if even and spread and outside >= 0.97 * len(others) and not starts_list:
+            words = [word for word in words if id(word) not in margin]
+            found = rows(words)
+    return words
+
+
+def _common(values: list[float]) -> float:
+    """The value that most others are near to; 0 for none."""
+    near: dict[int, int] = {}
+    for value in values:
+        near[round(value)] = near.get(round(value), 0) + 1
+    if not near:
+        return 0.0
+    best = max(near, key=lambda value: near[value] + near.get(value - 1, 0) + near.get(value + 1, 0))
+    return float(best)

@@ -1,0 +1,56 @@
+"""Where the pipeline's records come from: the user's PDFs, and the entries of the user's `.bib` files."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from pathlib import Path
+
+import structlog
+from anyio import to_thread
+
+from stages.literature.records import Paper, Reference
+from streamflow.engine.context import Context
+from streamflow.sources.files import FoundFile, Inputs
+from streamflow.storage.files import FileChanged, FileRefused
+
+log = structlog.get_logger("streamflow.literature")
+
+
+async def papers(inputs: Inputs, *, context: Context) -> AsyncIterator[Paper | Reference]:
+    """PDFs by the hash of their bytes, taken into the workspace; entries of `.bib` files as references.
+
+    A file that cannot be read is told and passed over: the others go on.
+    """
+    async with aclosing(inputs.files((".pdf", ".bib"))) as found:
+        async for file in found:
+            try:
+                if file.name.lower().endswith(".bib"):
+                    for reference in await _entries(file):
+                        yield reference
+                else:
+                    stored = await context.files.ingest(file.path)
+                    yield Paper(paper=stored.sha256, paper_file=file.name, path=stored.path, size=stored.size)
+            except (FileRefused, FileChanged, ValueError, OSError) as error:
+                log.error("input_passed_over", path=str(file.path), reason=str(error))
+
+
+async def _entries(file: FoundFile) -> tuple[Reference, ...]:
+    # Imported where it is needed: a parser that most runs never use.
+    from stages.literature.bibtex import LARGEST_FILE, read_bibliography
+
+    data = await to_thread.run_sync(_read, file.path, LARGEST_FILE + 1)
+    bibliography = await to_thread.run_sync(read_bibliography, data, file.name)
+    if bibliography.broken:
+        lines = ", ".join(map(str, bibliography.broken[:10]))
+        log.warning(
+            "entries_passed_over",
+            path=str(file.path),
+            reason=f"{len(bibliography.broken)} entries cannot be read; they begin at line {lines}",
+        )
+    return bibliography.references
+
+
+def _read(path: Path, at_most: int) -> bytes:
+    with path.open("rb") as file:
+        return file.read(at_most)

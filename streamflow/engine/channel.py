@@ -1,0 +1,145 @@
+"""The bounded queue in front of a stage.
+
+A channel is an `asyncio.Queue` with three promises more:
+
+- It is fair to its producers: they are served in the order in which they began to wait, and one that comes later
+  cannot take a place that became free for one that waits.
+- It loses nothing to cancellation: a cancelled producer's value is in the channel or was never taken, a cancelled
+  consumer took nothing.
+- It can be closed: then nobody can put, and producers that wait are let go.
+
+`put_nowait` and `get_nowait` hold the logic and never wake anyone who is awake; `put` and `get` only add waiting.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from asyncio import QueueEmpty, QueueFull
+from collections import OrderedDict, deque
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class ChannelClosed(Exception):
+    """The run stops: nothing more is put into channels. What was to be put stays pending in the store."""
+
+
+class Channel(asyncio.Queue[T], Generic[T]):
+    """A channel for at most `capacity` values, any number for 0; with `newest_first` the last put is taken first."""
+
+    def __init__(self, capacity: int, *, newest_first: bool = False) -> None:
+        super().__init__(capacity)
+        self._room = capacity if capacity > 0 else float("inf")
+        self._take = self._values.pop if newest_first else self._values.popleft
+        # Consumers that wait for a value and were not woken. Not empty only while no value is free for them.
+        self._consumers: deque[asyncio.Future[None]] = deque()
+        # Producers that wait, in order, each with its value. Not empty only while the channel is full: whoever takes
+        # a value puts the first producer's value in its place at once.
+        self._producers: OrderedDict[asyncio.Future[None], T] = OrderedDict()
+        self._closed = False
+
+    # What `asyncio.Queue` leaves to its subclasses: where the values are.
+
+    def _init(self, maxsize: int) -> None:
+        self._values: deque[T] = deque()
+
+    def _get(self) -> T:
+        return self._take()
+
+    def _put(self, item: T) -> None:
+        self._values.append(item)
+
+    def qsize(self) -> int:
+        return len(self._values)
+
+    __len__ = qsize
+
+    def empty(self) -> bool:
+        return not self._values
+
+    @property
+    def capacity(self) -> int:
+        return self.maxsize
+
+    @property
+    def producers_waiting(self) -> int:
+        return len(self._producers)
+
+    def put_nowait(self, item: T) -> None:
+        """Raises QueueFull when there is no room, or when others wait for it, and ChannelClosed."""
+        if len(self._values) >= self._room or self._producers:
+            raise QueueFull
+        if self._closed:
+            raise ChannelClosed
+        self._values.append(item)
+        if self._consumers:
+            self._wake_consumer()
+
+    async def put(self, item: T) -> None:
+        """Put a value, waiting for room in line with the other producers. Raises ChannelClosed."""
+        if self._closed:
+            raise ChannelClosed
+        try:
+            return self.put_nowait(item)
+        except QueueFull:
+            pass
+        place = asyncio.get_running_loop().create_future()
+        self._producers[place] = item
+        try:
+            await place
+        finally:
+            # Absent when the value was taken over, also if the cancellation came after that.
+            self._producers.pop(place, None)
+
+    def get_nowait(self) -> T:
+        """Raises QueueEmpty."""
+        if not self._values:
+            raise QueueEmpty
+        item = self._take()
+        if self._producers:
+            self._admit_producer()
+        return item
+
+    async def get(self) -> T:
+        """Take a value, waiting for one."""
+        while not self._values:
+            place = asyncio.get_running_loop().create_future()
+            self._consumers.append(place)
+            try:
+                await place
+            except asyncio.CancelledError:
+                if place.cancelled():
+                    with contextlib.suppress(ValueError):  # absent when passed over by a wake-up
+                        self._consumers.remove(place)
+                elif self._values:
+                    self._wake_consumer()  # it was woken for a value that it will not take
+                raise
+        return self.get_nowait()
+
+    def close(self) -> None:
+        """Refuse further values and let waiting producers go with ChannelClosed. What is inside stays."""
+        self._closed = True
+        while self._producers:
+            place, _ = self._producers.popitem(last=False)
+            if not place.done():
+                place.set_exception(ChannelClosed())
+
+    def _admit_producer(self) -> None:
+        while self._producers:
+            place, item = self._producers.popitem(last=False)
+            if not place.done():
+                self._values.append(item)
+                place.set_result(None)
+                return
+
+    def _wake_consumer(self) -> None:
+        while self._consumers:
+            place = self._consumers.popleft()
+            if not place.done():
+                place.set_result(None)
+                return
+
+
+__all__ = ["Channel", "ChannelClosed", "QueueEmpty", "QueueFull"]

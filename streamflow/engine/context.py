@@ -1,0 +1,77 @@
+"""What resources are made from: the workspace, the settings, and the run's limits, files and connections."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # a worker process imports this module and needs none of these
+    import aiohttp
+
+    from streamflow.http.client import Client, Service
+    from streamflow.http.download import Downloader
+    from streamflow.limits.limit import Limit
+    from streamflow.limits.registry import Registry
+    from streamflow.settings import Settings
+    from streamflow.storage.files import FileStore
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerContext:
+    """What a resource in a thread or in a worker process is made from."""
+
+    workspace: Path
+
+
+@dataclass(frozen=True)
+class Context:
+    """What a resource on the loop is made from. One per run."""
+
+    workspace: Path
+    settings: Settings
+    session: aiohttp.ClientSession
+    limits: Registry
+    files: FileStore
+
+    def client(
+        self, service: Service, *, headers: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
+    ) -> Client:
+        """A client of one API, with its published limits unless `[services.NAME]` says otherwise."""
+        from streamflow.http.client import Client
+
+        given = self.settings.services[service.name]
+        if given.timeout is not None:
+            service = replace(service, timeout=given.timeout)
+        return Client(
+            service,
+            session=self.session,
+            limit=self._limit(service),
+            base_url=given.base_url,
+            headers=headers,
+            params=params,
+        )
+
+    def downloader(self, service: Service) -> Downloader:
+        """A downloader for the files of others, under the limit of `service`."""
+        from streamflow.http.download import Downloader
+
+        return Downloader(
+            limit=self._limit(service),
+            allow_private=self.settings.download.allow_private,
+            max_bytes=self.settings.download.max_bytes,
+        )
+
+    def _limit(self, service: Service) -> Limit:
+        from streamflow.limits.limit import Allowance
+
+        given = self.settings.services[service.name]
+        return self.limits.limit(
+            service.name,
+            rate=service.rate,
+            per=service.per,
+            concurrency=service.concurrency,
+            burst=service.burst,
+            configured=Allowance(given.rate, given.per, given.concurrency, given.burst),
+        )

@@ -1,0 +1,124 @@
+"""Stages that run in worker processes: for code that uses the processor, hangs, eats memory or crashes.
+
+`anyio.to_process` gives each call a worker of its own and kills it when the call is cancelled, so that a hang, a
+memory hog or a crash costs only its own item. Limits are set inside the worker before each call: address space,
+processor seconds, no core file, an empty environment, and death with the parent.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import pickle
+import resource
+import signal
+import sys
+import traceback
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_process
+
+from streamflow.engine.context import WorkerContext
+from streamflow.engine.stage import Stage
+from streamflow.errors import WorkerDied
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+@asynccontextmanager
+async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[[Any], Awaitable[Any]]]:
+    """Run the stage's function in at most `stage.workers` processes; resources are opened once in each."""
+    limiter = anyio.CapacityLimiter(stage.workers)
+    wanted = dict(stage.signature.resources)
+    memory, seconds, parent = stage.memory, max(1, int(stage.timeout)), os.getpid()
+
+    async def call(record: Any) -> Any:
+        try:
+            value, error = await anyio.to_process.run_sync(
+                _work,
+                stage.function,
+                record,
+                wanted,
+                workspace,
+                memory,
+                seconds,
+                parent,
+                cancellable=True,
+                limiter=limiter,
+            )
+        except anyio.BrokenWorkerProcess as error:
+            raise WorkerDied(
+                f"the worker process of stage {stage.name!r} ended during the call: it crashed, or went over its limit "
+                f"of {memory >> 20} MiB or {seconds} s of processor time"
+            ) from error
+        if error is not None:
+            raise error
+        return value
+
+    yield call
+
+
+# --- inside the worker ---------------------------------------------------------------------------------------------
+
+_opened: dict[type[Any], Any] = {}
+_confined = False
+
+
+def _work(
+    function: Callable[..., Any],
+    record: Any,
+    wanted: Mapping[str, type[Any]],
+    workspace: Path,
+    memory: int,
+    seconds: int,
+    parent: int,
+) -> tuple[Any, Exception | None]:
+    """Run one call and give its value or its error, in a form that survives the way back."""
+    _confine(parent)
+    _limit(memory, seconds)
+    try:
+        for kind in wanted.values():
+            if kind not in _opened:
+                _opened[kind] = kind(WorkerContext(workspace)).__enter__()
+        return function(record, **{name: _opened[kind] for name, kind in wanted.items()}), None
+    except Exception as error:  # noqa: BLE001 - it is the call's value: the engine decides
+        return None, _portable(error)
+
+
+def _confine(parent: int) -> None:
+    global _confined
+    if _confined:
+        return
+    if sys.platform == "linux":
+        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != parent:
+            os._exit(1)  # the parent died before the signal was asked for
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
+    os.environ.clear()
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    _confined = True
+
+
+def _limit(memory: int, seconds: int) -> None:
+    """Soft limits only: the next call may be another stage's, with other limits."""
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    cpu = int(usage.ru_utime + usage.ru_stime) + seconds + 1
+    for kind, value in ((resource.RLIMIT_AS, memory), (resource.RLIMIT_CPU, cpu)):
+        _, hard = resource.getrlimit(kind)
+        soft = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        resource.setrlimit(kind, (soft, hard))
+
+
+def _portable(error: Exception) -> Exception:
+    """The error itself where it can be pickled and read back, else one that tells the same."""
+    error.__cause__ = error.__context__ = None
+    try:
+        pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
+    except Exception:  # noqa: BLE001 - whatever a foreign class does when pickled
+        text = "".join(traceback.format_exception_only(error)).strip()
+        return RuntimeError(text)
+    return error.with_traceback(None)

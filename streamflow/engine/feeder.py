@@ -1,0 +1,104 @@
+"""Feeding a stage what no producer puts: items that an earlier run left pending, and items whose retry is due.
+
+A retry never sleeps in a worker and never pushes into a full channel: the item is parked here until its time. At most
+as many as the channel has room stay in memory; the others wait in the store with their time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import time
+from collections.abc import Callable
+
+from streamflow.engine.channel import Channel
+from streamflow.storage.store import Item, Store
+
+PAGE = 256
+"""Items read from the store at once."""
+
+
+class Feeder:
+    """Feeds one stage. `found` is told how many pending items a page brought before they are put.
+
+    Times are those of the event loop in memory and seconds since the epoch in the store: a clock that is set while a
+    run is on moves no retry that is in memory.
+    """
+
+    def __init__(self, stage: str, store: Store, channel: Channel[Item], room: int) -> None:
+        self._stage = stage
+        self._store = store
+        self._channel = channel
+        self._room = room
+        self._parked: list[tuple[float, int, Item]] = []
+        self._order = itertools.count()
+        self._in_memory: set[int] = set()
+        self._outside = 0
+        self._next_outside = float("inf")
+        self._changed = asyncio.Event()
+
+    @property
+    def parked(self) -> int:
+        """Items that wait for their retry time."""
+        return len(self._parked) + self._outside
+
+    def park(self, item: Item, delay: float) -> None:
+        """Keep an item for `delay` seconds. It is pending in the store already, with its time."""
+        due = asyncio.get_running_loop().time() + delay
+        if len(self._parked) < self._room or not self._store.durable:
+            heapq.heappush(self._parked, (due, next(self._order), item))
+            self._in_memory.add(item.id)
+        else:
+            self._outside += 1
+            self._in_memory.discard(item.id)
+            self._next_outside = min(self._next_outside, due)
+        self._changed.set()
+
+    def ended(self, item: Item) -> None:
+        """An item that was parked once has ended."""
+        self._in_memory.discard(item.id)
+
+    async def resume(self, found: Callable[[int], None]) -> None:
+        """Put what was pending when the store was opened, page by page, beside live items."""
+        after = 0
+        while page := await self._store.pending(self._stage, after=after, limit=PAGE):
+            found(len(page))
+            for item in page:
+                after = item.id
+                delay = item.due - time.time() if item.due is not None else 0.0
+                if delay > 0:
+                    self.park(item, delay)
+                else:
+                    if item.due is not None:
+                        self._in_memory.add(item.id)
+                    await self._channel.put(item)
+
+    async def retries(self) -> None:
+        """Put parked items when they are due, for as long as the run is on."""
+        loop = asyncio.get_running_loop()
+        while True:
+            next_due = min(self._parked[0][0] if self._parked else float("inf"), self._next_outside)
+            self._changed.clear()
+            try:
+                async with asyncio.timeout_at(next_due if next_due < float("inf") else None):
+                    await self._changed.wait()
+            except TimeoutError:
+                pass
+            now = loop.time()
+            while self._parked and self._parked[0][0] <= now:
+                _, _, item = heapq.heappop(self._parked)
+                await self._channel.put(item)
+            if self._next_outside <= now:
+                await self._fetch(now)
+
+    async def _fetch(self, now: float) -> None:
+        """Put due items that wait in the store only."""
+        # Rows of items in memory are due there too: ask for enough to see past them.
+        page = await self._store.due(self._stage, until=time.time() + 1.0, limit=PAGE + len(self._in_memory))
+        outside = [item for item in page if item.id not in self._in_memory]
+        for item in outside:
+            self._in_memory.add(item.id)
+            self._outside -= 1
+            await self._channel.put(item)
+        self._next_outside = now + 1.0 if self._outside else float("inf")

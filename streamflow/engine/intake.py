@@ -1,0 +1,112 @@
+"""Bringing a source's records into the run: read, admit in groups, put into channels.
+
+The reader never waits for a commit, and the admitter takes all that was read meanwhile: a fast source is admitted in
+large transactions, a slow one record by record, without lingering.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Any
+
+from streamflow.engine.channel import ChannelClosed, QueueFull
+from streamflow.engine.pool import Shared
+from streamflow.errors import StageSignatureError
+from streamflow.storage.store import Completion, Item, State
+
+READ_AHEAD = 256
+"""Records of a source that may be read and not yet admitted."""
+
+
+class Intake:
+    """Feeds a run from one source. `records` counts what the source gave, `admitted` what was new."""
+
+    def __init__(self, name: str, stream: AsyncGenerator[Any, None], shared: Shared, *, limit: int | None = None) -> None:
+        self.name = name
+        self.records = 0
+        self.admitted = 0
+        self._stream = stream
+        self._shared = shared
+        self._limit = limit if limit is not None else float("inf")
+        self._read: list[Any] = []
+        self._ended = False
+        self._moved = asyncio.Event()
+
+    async def run(self) -> None:
+        """Until the source ends: read ahead, and admit what was read."""
+        reader = asyncio.create_task(self._read_ahead(), name=f"streamflow source {self.name}")
+        try:
+            while not self._ended or self._read:
+                if self._read:
+                    group, self._read = self._read, []
+                    self._moved.set()
+                    await self._admit(group)
+                else:
+                    self._moved.clear()
+                    await self._moved.wait()
+            await reader
+        finally:
+            reader.cancel()
+            await asyncio.gather(reader, return_exceptions=True)
+
+    async def run_one_by_one(self, settled: Callable[[], Awaitable[None]]) -> None:
+        """Until the source ends: admit one record and wait until `settled` before the next."""
+        async with aclosing(self._stream):
+            while self.records < self._limit:
+                try:
+                    record = await anext(self._stream)
+                except StopAsyncIteration:
+                    return
+                self.records += 1
+                await self._admit([record])
+                await settled()
+
+    async def _read_ahead(self) -> None:
+        try:
+            async with aclosing(self._stream):
+                if self._limit <= 0:
+                    return
+                async for record in self._stream:
+                    self.records += 1
+                    self._read.append(record)
+                    if len(self._read) == 1:
+                        self._moved.set()
+                    if self.records >= self._limit:
+                        return
+                    while len(self._read) >= READ_AHEAD:
+                        self._moved.clear()
+                        await self._moved.wait()
+        finally:
+            self._ended = True
+            self._moved.set()
+
+    async def _admit(self, records: Sequence[Any]) -> None:
+        shared = self._shared
+        children: list[Item] = []
+        rows: list[Any] = []
+        for record in records:
+            route = shared.routes.get(type(record))
+            if route is None:
+                raise StageSignatureError(
+                    f"source {self.name!r} gave a {type(record).__name__}, which its annotation does not name"
+                )
+            if route.is_row:
+                rows.append(record)
+            if route.takers:
+                key = route.key_of(record)
+                children += [Item(taker, record, key) for taker in route.takers]
+        fresh = await shared.store.commit(Completion(None, State.DONE, children, rows))
+        shared.tally.changed = shared.tally.changed or bool(fresh or rows)
+        self.admitted += len(fresh)
+        shared.tally.alive += len(fresh)
+        try:
+            for child in fresh:
+                channel = shared.channels[child.stage]
+                try:
+                    channel.put_nowait(child)
+                except QueueFull:
+                    await channel.put(child)
+        except ChannelClosed:
+            return  # the run stops; what was admitted is pending in the store

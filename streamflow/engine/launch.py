@@ -1,0 +1,106 @@
+"""Running a pipeline in a workspace: the lock, the store, the resources, then the run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+
+from streamflow.engine.context import Context
+from streamflow.engine.pipeline import Pipeline
+from streamflow.engine.run import Run, Summary
+from streamflow.engine.stage import Stage
+from streamflow.events import Hook
+from streamflow.limits.registry import Registry
+from streamflow.settings import Settings, StageSettings, load_settings
+from streamflow.sources.files import Inputs
+from streamflow.storage.files import FileStore
+from streamflow.storage.lock import WorkspaceLock
+from streamflow.storage.reader import Reader
+from streamflow.storage.sqlite import SqliteStore
+from streamflow.storage.store import Store
+
+DATABASE = "streamflow.db"
+
+
+async def run_pipeline(
+    pipeline: Pipeline,
+    arguments: Sequence[str] = (),
+    *,
+    workspace: Path,
+    settings: Settings | None = None,
+    store: Store | None = None,
+    watching: bool = False,
+    sequential: bool = False,
+    refresh: bool = False,
+    limit: int | None = None,
+    trace: bool = False,
+    hook: Hook = lambda event: None,
+    started: Callable[[Run, Registry], None] = lambda run, limits: None,
+) -> Summary:
+    """Run a pipeline to its end, or with `watching` until it is stopped.
+
+    `started` is given the run, to watch or to stop it, and its limits. Without a `store` the workspace's database is
+    used. Raises UsageError when something is wrong before the start, and what a source or a finalizer raises.
+    """
+    settings = settings if settings is not None else load_settings(workspace)
+    settings.check_names(services=pipeline.services, stages=[stage.name for stage in pipeline.stages])
+    pipeline = configured(pipeline, settings)
+    inputs = Inputs(
+        arguments,
+        watching,
+        quiet=settings.watch.quiet,
+        rescan=settings.watch.rescan,
+        poll=settings.watch.poll,
+        ignored=[workspace],
+    )
+    inputs.check()
+    async with AsyncExitStack() as stack:
+        stack.enter_context(WorkspaceLock(workspace))
+        if store is None:
+            store = SqliteStore(workspace / DATABASE, synchronous=settings.storage.synchronous)
+        files = FileStore(workspace / "files")
+        await files.sweep()
+        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        limits = Registry()
+        context = Context(workspace, settings, session, limits, files)
+        resources: dict[type[Any], Any] = {Context: context, Inputs: inputs, Reader: Reader(store)}
+        for kind in pipeline.resources:
+            if hasattr(kind, "__aenter__"):
+                resources[kind] = await stack.enter_async_context(kind(context))
+        run = Run(
+            pipeline,
+            store,
+            resources=resources,
+            workspace=workspace,
+            hook=hook,
+            sequential=sequential,
+            daemon=watching,
+            limit=limit,
+            refresh=refresh,
+            grace=settings.grace,
+            trace=trace,
+        )
+        started(run, limits)
+        return await run()
+
+
+def configured(pipeline: Pipeline, settings: Settings) -> Pipeline:
+    """The pipeline with what `[stages.NAME]` says."""
+    return replace(pipeline, stages=[_configured(stage, settings.stages) for stage in pipeline.stages])
+
+
+def _configured(stage: Stage, given: Mapping[str, StageSettings]) -> Stage:
+    said = given[stage.name]
+    retry = stage.retry if said.attempts is None else replace(stage.retry, attempts=said.attempts)
+    return replace(
+        stage,
+        workers=said.workers or stage.workers,
+        capacity=said.capacity or stage.capacity,
+        timeout=said.timeout or stage.timeout,
+        retry=retry,
+    )

@@ -1,0 +1,184 @@
+"""A pipeline: stages, sources, resources and finalizers. Its graph is derived from record types. No I/O here."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from streamflow.engine.context import Context
+from streamflow.engine.stage import Signature, Stage, read_signature
+from streamflow.errors import (
+    CycleError,
+    DuplicateName,
+    MissingInput,
+    MissingResource,
+    NotImportable,
+    WrongResource,
+)
+from streamflow.record import RecordType, record_type
+from streamflow.sources.files import Inputs
+from streamflow.storage.reader import Reader
+
+PROVIDED: tuple[type[Any], ...] = (Context, Inputs, Reader)
+"""What every run provides beside the pipeline's own resources."""
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """Stages and what feeds, serves and ends them.
+
+    `sources` are async generator functions that take the run's `Inputs` and yield records. `resources` are classes
+    made with the run's `Context`; async context managers live on the loop, plain ones in threads and processes.
+    `finalizers` are async functions run when the pipeline goes quiet. `simulators`, `samples` and `exporters` serve
+    the commands `simulate`, `demo`, `bench` and `export`.
+
+    Raises a PipelineError that says what is wrong, where, and how to mend it.
+    """
+
+    name: str
+    sources: Sequence[Callable[..., Any]]
+    stages: Sequence[Stage]
+    resources: Sequence[type[Any]] = ()
+    finalizers: Sequence[Callable[..., Any]] = ()
+    simulators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    samples: Path | None = None
+    exporters: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    services: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        self._check_names()
+        self._check_inputs()
+        self._check_cycles()
+        for stage in self.stages:
+            self._check_resources(f"stage {stage.name!r}", stage.signature, stage.runs_in)
+            if stage.runs_in == "process":
+                _check_importable(stage)
+        for source, signature in zip(self.sources, self.source_signatures, strict=True):
+            self._check_resources(f"source {source.__name__!r}", signature, "loop")
+        for finalizer in self.finalizers:
+            where = f"finalizer {finalizer.__name__!r}"
+            self._check_resources(where, read_signature(finalizer, where), "loop")
+
+    @cached_property
+    def source_signatures(self) -> tuple[Signature, ...]:
+        return tuple(read_signature(source, f"source {source.__name__!r}", source=True) for source in self.sources)
+
+    @cached_property
+    def routes(self) -> Mapping[type[Any], tuple[str, ...]]:
+        """For each record type that flows, the names of the stages that take it; none for end products."""
+        routes: dict[type[Any], list[str]] = {kind: [] for kind in self.record_classes}
+        for stage in self.stages:
+            if stage.signature.takes is not None:
+                routes[stage.signature.takes].append(stage.name)
+        return {kind: tuple(names) for kind, names in routes.items()}
+
+    @cached_property
+    def record_classes(self) -> tuple[type[Any], ...]:
+        """All record types that sources and stages produce or take, in the order of first mention."""
+        signatures = (*self.source_signatures, *(stage.signature for stage in self.stages))
+        mentioned = [kind for signature in signatures for kind in (signature.takes, *signature.produces) if kind]
+        return tuple(dict.fromkeys(mentioned))
+
+    @cached_property
+    def tables(self) -> tuple[RecordType, ...]:
+        """The record types that are rows."""
+        return tuple(kind for kind in map(record_type, self.record_classes) if kind.table)
+
+    def stage(self, name: str) -> Stage:
+        """The stage of that name. Raises KeyError."""
+        return {stage.name: stage for stage in self.stages}[name]
+
+    def mermaid(self) -> str:
+        """The graph as Mermaid text."""
+        lines = ["flowchart LR"]
+        lines += [f"    {stage.name}[{stage.name}]" for stage in self.stages]
+        edges: list[str] = []
+        for source, signature in zip(self.sources, self.source_signatures, strict=True):
+            lines.append(f"    {source.__name__}([{source.__name__}])")
+            edges += self._edges(source.__name__, signature.produces)
+        for stage in self.stages:
+            edges += self._edges(stage.name, stage.signature.produces)
+        ends = [kind for kind, takers in self.routes.items() if not takers]
+        lines += [f"    {kind.__name__}[({record_type(kind).table or kind.__name__})]" for kind in ends]
+        return "\n".join([*lines, *edges]) + "\n"
+
+    def _edges(self, producer: str, produces: Iterable[type[Any]]) -> list[str]:
+        return [
+            f"    {producer} -->|{kind.__name__}| {taker}" if taker != kind.__name__ else f"    {producer} --> {taker}"
+            for kind in produces
+            for taker in self.routes[kind] or (kind.__name__,)
+        ]
+
+    def _check_names(self) -> None:
+        for what, names in (
+            ("stages", [stage.name for stage in self.stages]),
+            ("record types", [kind.__name__ for kind in self.record_classes]),
+            ("tables", [kind.table or "" for kind in self.tables]),
+        ):
+            for name in names:
+                if names.count(name) > 1:
+                    raise DuplicateName(f"pipeline {self.name!r} has two {what} named {name!r}: rename one of them")
+
+    def _check_inputs(self) -> None:
+        produced = {kind for signature in self.source_signatures for kind in signature.produces}
+        produced.update(kind for stage in self.stages for kind in stage.signature.produces)
+        for stage in self.stages:
+            takes = stage.signature.takes
+            if takes is not None and takes not in produced:
+                near = difflib.get_close_matches(takes.__name__, [kind.__name__ for kind in produced], 1)
+                hint = f" (is {near[0]} meant?)" if near else ""
+                raise MissingInput(
+                    f"stage {stage.name!r} takes {takes.__name__}, which no source and no stage of pipeline "
+                    f"{self.name!r} produces{hint}: add what produces it, or mend the annotation"
+                )
+
+    def _check_cycles(self) -> None:
+        after = {s.name: {t for kind in s.signature.produces for t in self.routes[kind]} for s in self.stages}
+        done: set[str] = set()
+
+        def visit(name: str, path: tuple[str, ...]) -> None:
+            if name in path:
+                ring = " → ".join((*path[path.index(name) :], name))
+                raise CycleError(
+                    f"the stages of pipeline {self.name!r} feed each other in a ring: {ring}; full channels would lock "
+                    "it. Give one of the outputs another record type"
+                )
+            if name not in done:
+                for following in sorted(after[name]):
+                    visit(following, (*path, name))
+                done.add(name)
+
+        for name in after:
+            visit(name, ())
+
+    def _check_resources(self, where: str, signature: Signature, runs_in: str) -> None:
+        for name, kind in signature.resources.items():
+            if kind not in (*self.resources, *PROVIDED):
+                raise MissingResource(
+                    f"{where} asks for {name}: {kind.__qualname__}, which pipeline {self.name!r} does not provide; "
+                    f"add {kind.__qualname__} to its resources"
+                )
+            if runs_in != "loop" and not hasattr(kind, "__enter__"):
+                raise WrongResource(
+                    f"{where} runs in a {runs_in}, where {kind.__qualname__} cannot live: it is an async context "
+                    "manager and belongs to the loop. Call it in a stage on the loop and pass on what it gives"
+                )
+            if runs_in == "loop" and kind in self.resources and not hasattr(kind, "__aenter__"):
+                raise WrongResource(
+                    f"{where} runs on the loop, where {kind.__qualname__} cannot live: give it `async with` methods"
+                )
+
+
+def _check_importable(stage: Stage) -> None:
+    function = stage.function
+    module = inspect.getmodule(function)
+    if module is None or module.__name__ == "__main__" or "<locals>" in function.__qualname__:
+        raise NotImportable(
+            f"stage {stage.name!r} runs in a process, which must import its function {function.__qualname__!r}: "
+            "define it at the top level of an importable module"
+        )

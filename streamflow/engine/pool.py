@@ -1,0 +1,460 @@
+"""The workers of one stage.
+
+A worker takes an item, runs the stage's function under its deadline, hands what came of it to the store as one
+completion, and puts the children that were new into their channels. The path of an item that is ready has no wake-up
+and no timer in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from streamflow.deadline import NEVER, Deadline, current
+from streamflow.engine.channel import Channel, ChannelClosed, QueueEmpty, QueueFull
+from streamflow.engine.executors import Call
+from streamflow.engine.feeder import Feeder
+from streamflow.engine.stage import Batch, Stage
+from streamflow.engine.tally import Tally
+from streamflow.errors import (
+    HeldAcrossYield,
+    Skip,
+    StageSignatureError,
+    StageTimeout,
+    StorageError,
+    WriterStopped,
+)
+from streamflow.events import Hook, ItemDied, ItemRetried, ItemSkipped
+from streamflow.limits.retry import Again, GiveUp, Stop
+from streamflow.record import Key
+from streamflow.storage.store import Completion, Item, State, Store
+
+BREATH = 0.005
+"""Seconds after which a worker that never had to wait lets the others run."""
+
+CHUNK = 64
+"""Outputs of a streaming stage that are committed at once, at most."""
+
+
+class Route:
+    """Where records of one type go: into a table, into the channels of the stages that take it, or both.
+
+    `lone_taker` is set in the commonest case: no table, and one stage.
+    """
+
+    __slots__ = ("is_row", "key_of", "lone_taker", "takers")
+
+    def __init__(self, key_of: Callable[[Any], Key], takers: tuple[str, ...], *, is_row: bool) -> None:
+        self.key_of = key_of
+        self.takers = takers
+        self.is_row = is_row
+        self.lone_taker = takers[0] if len(takers) == 1 and not is_row else None
+
+
+class Slot:
+    """One worker as the watchdog sees it.
+
+    `items` are in its hands since `begun`, a time of the loop's clock; `waiting` says for what it waits, if it does.
+    """
+
+    __slots__ = ("begun", "breathe_at", "deadline", "expired", "items", "number", "stage", "task", "told_stuck", "waiting")
+
+    def __init__(self, stage: str, number: int, clock: Callable[[], float]) -> None:
+        self.stage = stage
+        self.number = number
+        self.deadline = Deadline(clock)
+        self.task: asyncio.Task[None] | None = None
+        self.items: Sequence[Item] = ()
+        self.expired = False
+        self.told_stuck = False
+        self.waiting: str | None = None
+        self.begun = 0.0
+        self.breathe_at = 0.0
+
+
+@dataclass
+class Shared:
+    """What all pools of a run share. `stop` ends the run for an error that every item would meet."""
+
+    store: Store
+    channels: Mapping[str, Channel[Item]]
+    routes: Mapping[type[Any], Route]
+    tally: Tally
+    hook: Hook
+    stop: Callable[[Exception], None]
+    clock: Callable[[], float]
+    random: Callable[[], float] = random.SystemRandom().random
+
+
+class Pool:
+    """See the module's text. `done`, `skipped`, `dead` and `retries` count since the run began."""
+
+    def __init__(self, stage: Stage, call: Call, feeder: Feeder, shared: Shared) -> None:
+        self.stage = stage
+        self.feeder = feeder
+        self.channel = shared.channels[stage.name]
+        self.slots = [Slot(stage.name, number, shared.clock) for number in range(stage.workers)]
+        self.done = self.skipped = self.dead = self.retries = 0
+        self.stopping = False
+        self.handle = self._handle
+        if stage.batch is not None:
+            self.handle = self._handle_alone
+        elif stage.signature.streams:
+            self.handle = self._handle_stream
+        self._call = call
+        self._shared = shared
+        self._store = shared.store
+        self._durable = shared.store.durable
+        self._tally = shared.tally
+        self._clock = shared.clock
+        self._timeout = stage.timeout
+        self._channels = shared.channels
+        self._produces = {kind: shared.routes[kind] for kind in stage.signature.produces}
+
+    @property
+    def active(self) -> int:
+        """Items in workers' hands."""
+        return sum(len(slot.items) for slot in self.slots)
+
+    async def work(self, slot: Slot) -> None:
+        """One worker's life: until the pool stops."""
+        current.set(slot.deadline)
+        slot.task = asyncio.current_task()
+        channel, handle, clock, batch = self.channel, self.handle, self._clock, self.stage.batch
+        while not self.stopping:
+            try:
+                item = channel.get_nowait()
+            except QueueEmpty:
+                item = await channel.get()
+                slot.breathe_at = clock() + BREATH
+            if batch is None:
+                await handle(item, slot)
+            else:
+                await self._handle_batch(await self._gather(item, batch, slot), slot)
+            if slot.begun > slot.breathe_at:
+                await asyncio.sleep(0)
+                slot.breathe_at = clock() + BREATH
+
+    def stop(self) -> None:
+        """Take no more items. Workers end when the item in hand has; idle ones at once."""
+        self.stopping = True
+        for slot in self.slots:
+            if not slot.items and slot.task is not None:
+                slot.task.cancel()
+
+    async def _handle(self, item: Item, slot: Slot) -> None:
+        """One attempt at an item, from the channel to the commit and on into the next channels."""
+        slot.items = (item,)
+        deadline = slot.deadline
+        if self._durable:
+            item.started = time.time()
+        slot.begun = begun = self._clock()
+        deadline.at = begun + self._timeout
+        try:
+            outcome = await self._call(item.record)
+            deadline.at = NEVER
+            if slot.expired:
+                raise self._timed_out(slot)
+            route = self._produces.get(type(outcome))
+            rows: Sequence[Any] = ()
+            if route is not None and route.lone_taker is not None:
+                children: Sequence[Item] = (Item(route.lone_taker, outcome, route.key_of(outcome)),)
+            else:
+                children, rows = self._route(outcome)
+        except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
+            deadline.at = NEVER
+            await self._failed(item, slot, error)
+        else:
+            fresh = None if rows else self._store.finish(item, children)
+            if fresh is None:
+                await self._settle(item, State.DONE, slot, children, rows)
+            else:
+                self.done += 1
+                if len(fresh) == 1:
+                    try:
+                        self._channels[fresh[0].stage].put_nowait(fresh[0])
+                    except (QueueFull, ChannelClosed):
+                        await self._put(fresh, slot)
+                else:
+                    await self._leave(fresh, slot)
+        slot.items = ()
+
+    def _timed_out(self, slot: Slot) -> BaseException:
+        """What a worker's cancellation by the watchdog means to its item."""
+        slot.expired = slot.told_stuck = False
+        if slot.task is not None and slot.task.uncancel() > 0:
+            return asyncio.CancelledError()  # somebody else cancelled too, and that is still owed
+        return StageTimeout(f"stage {self.stage.name!r} ran past its timeout of {self._timeout:g} s")
+
+    def _route(self, outcome: Any) -> tuple[list[Item], list[Any]]:
+        """The children and the rows in what a function gave out."""
+        children: list[Item] = []
+        rows: list[Any] = []
+        if outcome is None:
+            return children, rows
+        route = self._produces.get(type(outcome))
+        if route is not None:
+            if route.is_row:
+                rows.append(outcome)
+            if route.takers:
+                key = route.key_of(outcome)
+                children += [Item(taker, outcome, key) for taker in route.takers]
+        elif isinstance(outcome, list | tuple):
+            for part in outcome:
+                more_children, more_rows = self._route(part)
+                children += more_children
+                rows += more_rows
+        else:
+            expected = ", ".join(kind.__name__ for kind in self._produces) or "nothing"
+            raise StageSignatureError(
+                f"stage {self.stage.name!r} gave out a {type(outcome).__name__}; its annotation says {expected}"
+            )
+        return children, rows
+
+    async def _settle(
+        self,
+        item: Item,
+        state: State,
+        slot: Slot,
+        children: Sequence[Item] = (),
+        rows: Sequence[Any] = (),
+        error: str | None = None,
+    ) -> None:
+        """Commit an item's end and put its new children into their channels."""
+        item.attempts += 1
+        try:
+            fresh = await self._commit(Completion(item, state, children, rows, error), slot)
+        except WriterStopped:
+            raise
+        except StorageError as refused:
+            if state is State.DEAD:
+                raise WriterStopped(f"a dead letter cannot be stored: {refused}") from refused
+            item.attempts -= 1
+            return await self._die(item, slot, f"StorageError: {refused}")
+        match state:
+            case State.DONE:
+                self.done += 1
+            case State.SKIPPED:
+                self.skipped += 1
+            case _:
+                self.dead += 1
+        self.feeder.ended(item)
+        await self._leave(fresh, slot)
+
+    async def _commit(self, completion: Completion, slot: Slot) -> Sequence[Item]:
+        self._tally.changed = True
+        completion.ended = time.time()
+        slot.waiting = "writer"
+        try:
+            return await self._store.commit(completion)
+        finally:
+            slot.waiting = None
+
+    def _left(self) -> None:
+        """An item has left, and nothing new has come of it."""
+        self._tally.alive -= 1
+        if not self._tally.alive:
+            self._tally.notify()
+
+    async def _leave(self, fresh: Sequence[Item], slot: Slot) -> None:
+        """An item has left, and `fresh` have come of it: they count before they are anywhere to be seen."""
+        if not fresh:
+            return self._left()
+        self._tally.alive += len(fresh) - 1
+        await self._put(fresh, slot)
+
+    async def _put(self, fresh: Sequence[Item], slot: Slot) -> None:
+        try:
+            for child in fresh:
+                channel = self._channels[child.stage]
+                try:
+                    channel.put_nowait(child)
+                except QueueFull:
+                    slot.waiting = f"room in {child.stage}"
+                    try:
+                        await channel.put(child)
+                    finally:
+                        slot.waiting = None
+        except ChannelClosed:
+            return  # the run stops; the children are pending in the store
+
+    async def _failed(self, item: Item, slot: Slot, error: BaseException) -> None:
+        """Decide what becomes of an item whose attempt failed, and make it so."""
+        if isinstance(error, asyncio.CancelledError) and slot.expired:
+            error = self._timed_out(slot)
+        if not isinstance(error, Exception) or isinstance(error, WriterStopped):
+            raise error
+        told = _told(error)
+        if isinstance(error, Skip):
+            await self._settle(item, State.SKIPPED, slot, error=error.reason)
+            self._shared.hook(ItemSkipped(self.stage.name, item.key, error.reason))
+            return
+        decision = self.stage.retry.decide(error, item.attempts + 1, self._shared.random)
+        match decision:
+            case Again(delay):
+                item.attempts += 1
+                self.retries += 1
+                due = time.time() + delay
+                await self._commit(Completion(item, State.PENDING, error=told, due=due), slot)
+                self.feeder.park(item, delay)
+                self._shared.hook(ItemRetried(self.stage.name, item.key, item.attempts, delay, told))
+            case GiveUp(reason):
+                await self._die(item, slot, reason)
+            case Stop():
+                self._shared.stop(error)
+
+    async def _die(self, item: Item, slot: Slot, reason: str) -> None:
+        await self._settle(item, State.DEAD, slot, error=reason)
+        self._shared.hook(ItemDied(self.stage.name, item.key, item.attempts, reason))
+
+    # --- streaming stages ------------------------------------------------------------------------------------------
+
+    async def _handle_stream(self, item: Item, slot: Slot) -> None:
+        """An attempt at an item of a streaming stage: children are committed in chunks before it ends."""
+        slot.items = (item,)
+        item.started = time.time()
+        stream = _Stream(self, item, slot)
+        slot.begun = self._clock()
+        slot.deadline.at = slot.begun + self._timeout
+        try:
+            await stream.run(self._call(item.record))  # type: ignore[arg-type]
+            if slot.expired:
+                raise self._timed_out(slot)
+        except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
+            slot.deadline.at = NEVER
+            await self._failed(item, slot, error)
+        else:
+            await self._settle(item, State.DONE, slot)
+        slot.items = ()
+
+    async def emit(self, item: Item, slot: Slot, outputs: list[Any]) -> None:
+        """Commit some of an item's outputs while it goes on."""
+        children, rows = self._route(outputs)
+        fresh = await self._commit(Completion(item, State.PENDING, children, rows), slot)
+        self._tally.alive += len(fresh)
+        await self._put(fresh, slot)
+
+    # --- batch stages ----------------------------------------------------------------------------------------------
+
+    async def _gather(self, first: Item, batch: Batch, slot: Slot) -> list[Item]:
+        """Up to `max_size` items, waiting at most `max_wait` seconds after the first."""
+        slot.items = items = [first]
+        until = self._clock() + batch.max_wait
+        while len(items) < batch.max_size:
+            try:
+                items.append(self.channel.get_nowait())
+            except QueueEmpty:
+                if self.stopping:
+                    break
+                try:
+                    async with asyncio.timeout_at(until):
+                        items.append(await self.channel.get())
+                except TimeoutError:
+                    break
+        return items
+
+    async def _handle_alone(self, item: Item, slot: Slot) -> None:
+        await self._handle_batch([item], slot)
+
+    async def _handle_batch(self, items: list[Item], slot: Slot) -> None:
+        """One attempt at a batch; if it fails whole, its items are tried one by one."""
+        slot.items = items
+        now = time.time()
+        for item in items:
+            item.started = now
+        slot.begun = self._clock()
+        slot.deadline.at = slot.begun + self._timeout
+        try:
+            outcomes = await self._call([item.record for item in items])
+            slot.deadline.at = NEVER
+            if slot.expired:
+                raise self._timed_out(slot)
+            if not isinstance(outcomes, list) or len(outcomes) != len(items):
+                raise StageSignatureError(
+                    f"batch stage {self.stage.name!r} must return a list with one entry for each of its "
+                    f"{len(items)} inputs"
+                )
+        except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
+            slot.deadline.at = NEVER
+            if len(items) == 1:
+                await self._failed(items[0], slot, error)
+            else:
+                if isinstance(error, asyncio.CancelledError) and slot.expired:
+                    error = self._timed_out(slot)
+                if not isinstance(error, Exception):
+                    raise error from None
+                for item in items:
+                    await self._handle_batch([item], slot)
+        else:
+            async with asyncio.TaskGroup() as group:
+                for item, outcome in zip(items, outcomes, strict=True):
+                    group.create_task(self._end(item, slot, outcome))
+        slot.items = ()
+
+    async def _end(self, item: Item, slot: Slot, outcome: Any) -> None:
+        """Settle one entry of a batch, which is an output or an exception."""
+        try:
+            if isinstance(outcome, Exception):
+                raise outcome
+            children, rows = self._route(outcome)
+        except Exception as error:  # noqa: BLE001 - failure is a value: the policy decides
+            await self._failed(item, slot, error)
+        else:
+            await self._settle(item, State.DONE, slot, children, rows)
+
+
+class _Stream:
+    """What a streaming stage gave out and is not committed yet.
+
+    Outputs are committed as soon as the stage waits for something, at most `CHUNK` at once, while it goes on; it is
+    held back when a whole chunk waits.
+    """
+
+    def __init__(self, pool: Pool, item: Item, slot: Slot) -> None:
+        self._pool = pool
+        self._item = item
+        self._slot = slot
+        self._outputs: list[Any] = []
+        self._flushing: asyncio.Task[None] | None = None
+
+    async def run(self, stream: AsyncGenerator[Any, None]) -> None:
+        """Read the stream to its end. When this returns or raises, nothing of it is on the way any more."""
+        loop = asyncio.get_running_loop()
+        deadline = self._slot.deadline
+        try:
+            async for output in stream:
+                if deadline.held:
+                    raise HeldAcrossYield(
+                        f"stage {self._pool.stage.name!r} yielded inside `async with` of a limit: leave the limit "
+                        "first, because what reads the stream may wait"
+                    )
+                self._outputs.append(output)
+                if len(self._outputs) == 1:
+                    loop.call_soon(self._start)
+                elif len(self._outputs) >= CHUNK:
+                    with deadline.suspended("room"):
+                        await self._flush()
+        finally:
+            deadline.at = NEVER
+            await stream.aclose()
+            if self._flushing is not None:
+                await self._flushing
+        await self._flush()
+
+    def _start(self) -> None:
+        if self._outputs and (self._flushing is None or self._flushing.done()):
+            self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="streamflow flush")
+
+    async def _flush(self) -> None:
+        outputs, self._outputs = self._outputs, []
+        if outputs:
+            await self._pool.emit(self._item, self._slot, outputs)
+
+
+def _told(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

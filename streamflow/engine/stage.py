@@ -1,0 +1,185 @@
+"""A stage: a function plus its policy. Its inputs, outputs and resources are read from the function's signature."""
+
+from __future__ import annotations
+
+import inspect
+import types
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from streamflow.errors import StageSignatureError
+from streamflow.limits.retry import Retry
+from streamflow.record import is_record
+
+RunsIn = Literal["loop", "thread", "process"]
+_STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
+_UNIONS = (Union, types.UnionType)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Take up to `max_size` items at once, waiting at most `max_wait` seconds for them after the first."""
+
+    max_size: int
+    max_wait: float = 0.05
+
+    def __post_init__(self) -> None:
+        if self.max_size < 1 or self.max_wait < 0:
+            raise StageSignatureError(f"{self}: max_size must be at least 1 and max_wait at least 0")
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """What a stage's or a source's function takes and produces. `streams` tells an async generator."""
+
+    takes: type[Any] | None
+    produces: tuple[type[Any], ...]
+    resources: Mapping[str, type[Any]]
+    streams: bool
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A function from one record to none, one or many, and how the engine runs it.
+
+    `workers` items are worked on at once; `capacity` items may wait in the channel (twice the workers, at least 16,
+    where not given). `timeout` is in seconds and bounds one attempt, waiting for limits and for room not counted.
+    `runs_in` is where the function runs: "loop" for `async def`, "thread" and "process" for plain `def`; a process
+    may use `memory` bytes. A changed `version` makes a later run work on known items again. With `newest_first` the
+    item that came last is taken first.
+
+    Raises StageSignatureError when the function's signature does not say what the stage takes and produces.
+    """
+
+    function: Callable[..., Any]
+    name: str = ""
+    workers: int = 1
+    capacity: int | None = None
+    timeout: float = 300.0
+    retry: Retry = field(default_factory=Retry)
+    batch: Batch | None = None
+    runs_in: RunsIn = "loop"
+    memory: int = 2 * 2**30
+    version: int = 1
+    newest_first: bool = False
+    signature: Signature = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.function.__name__)
+        if self.workers < 1 or (self.capacity is not None and self.capacity < 1):
+            raise StageSignatureError(f"stage {self.name!r}: workers and capacity must be at least 1")
+        if self.timeout <= 0:
+            raise StageSignatureError(f"stage {self.name!r}: timeout must be positive, not {self.timeout} s")
+        object.__setattr__(self, "signature", self._read())
+
+    @property
+    def room(self) -> int:
+        """The capacity of the stage's channel, in items."""
+        return self.capacity if self.capacity is not None else max(16, 2 * self.workers)
+
+    def _read(self) -> Signature:
+        where = f"stage {self.name!r}"
+        function = self.function
+        is_async = inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function)
+        if self.runs_in == "loop" and not is_async:
+            raise StageSignatureError(
+                f"{where} runs on the loop, so its function must be `async def`; for blocking code say "
+                'runs_in="thread" or runs_in="process"'
+            )
+        if self.runs_in != "loop" and is_async:
+            raise StageSignatureError(f"{where} runs in a {self.runs_in}, so its function must be a plain `def`")
+        signature = read_signature(function, where)
+        if signature.takes is None:
+            raise StageSignatureError(f"{where} takes nothing: give its function a first parameter of a record type")
+        if self.batch is None and get_origin(_first_hint(function)) is list:
+            raise StageSignatureError(f"{where} takes a list: say batch=Batch(max_size=…)")
+        if self.batch is not None and get_origin(_first_hint(function)) is not list:
+            raise StageSignatureError(f"{where} has a batch policy: its first parameter must be a list of records")
+        return signature
+
+
+def read_signature(function: Callable[..., Any], where: str, *, source: bool = False) -> Signature:
+    """Read what a function takes and produces. `where` names it in errors.
+
+    A source's first parameter is its inputs, of any type. Raises StageSignatureError.
+    """
+    hints = _hints(function, where)
+    parameters = list(inspect.signature(function).parameters.values())
+    if "return" not in hints:
+        raise StageSignatureError(
+            f"{where} does not say what it produces: annotate the return type (None for a stage that only ends items)"
+        )
+    streams, produced = False, hints["return"]
+    if get_origin(produced) in _STREAMS:
+        streams, produced = True, get_args(produced)[0]
+    if source and not streams:
+        raise StageSignatureError(f"{where} must be an async generator: annotate it `-> AsyncIterator[…]`")
+    produces = tuple(dict.fromkeys(_records(produced, where)))
+    resources: dict[str, type[Any]] = {}
+    takes: type[Any] | None = None
+    for number, parameter in enumerate(parameters):
+        hint = hints.get(parameter.name)
+        if hint is None:
+            raise StageSignatureError(f"{where}: annotate the parameter {parameter.name!r}")
+        if parameter.kind is parameter.KEYWORD_ONLY:
+            resources[parameter.name] = hint
+        elif number == 0:
+            takes = None if source else _input(hint, where)
+        else:
+            raise StageSignatureError(
+                f"{where} has a second positional parameter {parameter.name!r}: put `*,` before the resources"
+            )
+    return Signature(takes, produces, resources, streams)
+
+
+def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
+    try:
+        hints = get_type_hints(function)
+    except NameError as error:
+        raise StageSignatureError(
+            f"{where}: an annotation cannot be resolved ({error}); its types must be importable at the module's top "
+            "level, not only under TYPE_CHECKING"
+        ) from error
+    if "return" in hints and hints["return"] is type(None):
+        hints["return"] = None
+    return hints
+
+
+def _first_hint(function: Callable[..., Any]) -> Any:
+    first = next(iter(inspect.signature(function).parameters))
+    return get_type_hints(function)[first]
+
+
+def _input(hint: Any, where: str) -> type[Any]:
+    if get_origin(hint) is list:
+        (hint,) = get_args(hint)
+    if not is_record(hint):
+        raise StageSignatureError(
+            f"{where} takes {_shown(hint)}, which is no record type: a stage takes exactly one type made by @record"
+        )
+    taken: type[Any] = hint
+    return taken
+
+
+def _records(hint: Any, where: str) -> Iterator[type[Any]]:
+    """The record types in a return annotation."""
+    if hint is None or hint is type(None) or hint is Ellipsis:
+        return
+    if is_record(hint):
+        yield hint
+    elif isinstance(hint, type) and issubclass(hint, Exception):
+        return  # an entry of a batch may be its failure
+    elif get_origin(hint) in (*_UNIONS, tuple, list):
+        for inner in get_args(hint):
+            yield from _records(inner, where)
+    else:
+        raise StageSignatureError(
+            f"{where} produces {_shown(hint)}, which is no record type: use types made by @record, None, and unions, "
+            "tuples, lists or an AsyncIterator of them"
+        )
+
+
+def _shown(hint: Any) -> str:
+    return getattr(hint, "__qualname__", None) or str(hint)

@@ -1,0 +1,116 @@
+"""What happens in a run, told as frozen events to hooks of one method.
+
+Events are for what is worth a line: item counts and rates are read from the run's snapshot instead, because an event
+per item would cost more than the item.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class RunStarted:
+    pipeline: str
+    workspace: str | None
+    resumed: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunEnded:
+    pipeline: str
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SourceEnded:
+    source: str
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRetried:
+    """An attempt failed; the item is tried again `delay` seconds from now."""
+
+    stage: str
+    key: str
+    attempt: int
+    delay: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemSkipped:
+    stage: str
+    key: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ItemDied:
+    """An item became a dead letter."""
+
+    stage: str
+    key: str
+    attempts: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class ContentsDiffer:
+    """Two different contents of one key arrived and no merge rule says which fields win."""
+
+    record: str
+    key: str
+    fields: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class StageStuck:
+    """A stage's function ignores its cancellation at the deadline; `stack` says where it stands."""
+
+    stage: str
+    key: str
+    seconds: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
+class LimitPaused:
+    limit: str
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class FinalizerEnded:
+    finalizer: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Draining:
+    """A signal asked the run to stop; `active` items are being finished."""
+
+    signal: str
+    active: int
+    grace: float
+
+
+Event = (
+    RunStarted
+    | RunEnded
+    | SourceEnded
+    | ItemRetried
+    | ItemSkipped
+    | ItemDied
+    | ContentsDiffer
+    | StageStuck
+    | LimitPaused
+    | FinalizerEnded
+    | Draining
+)
+
+Hook = Callable[[Event], None]

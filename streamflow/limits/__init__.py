@@ -1,0 +1,1 @@
+"""What keeps calls to external services within the services' rules."""

@@ -1,0 +1,100 @@
+"""What becomes of an item whose attempt failed: a pure decision from (error, attempt) to a delay or an end.
+
+| error                                            | decision                                               |
+|--------------------------------------------------|--------------------------------------------------------|
+| `CredentialsRefused`                             | `Stop`: the run ends, the item stays pending           |
+| `Reject`                                         | `GiveUp` at once                                       |
+| `PermanentError`, `UsageError`, `HeldAcrossYield`| `GiveUp` at once: the same call fails the same way     |
+| `RetryLater` with a delay                        | `Again` after that delay                               |
+| `Overloaded` with `retry_after`                  | `Again`, not before that time                          |
+| any other exception, `TypeError` and the like too| `Again` after a random share of an exponential backoff |
+
+The last attempt always ends in `GiveUp`, whatever failed (but for `Stop`). Other exceptions are retried
+without regard to their type, because what looks like a programming error (a `KeyError` in an answer's
+parser) is as often a service's bad day, and a few attempts cost little beside a lost item.
+
+The backoff is "full jitter": uniform between 0 and min(cap, base * 2^(attempt-1)); see Brooker,
+"Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from streamflow.errors import (
+    CredentialsRefused,
+    HeldAcrossYield,
+    Overloaded,
+    PermanentError,
+    Reject,
+    RetryLater,
+    Skip,
+    UsageError,
+)
+
+_DOUBLINGS = 63  # beyond them the cap rules anyway, and 2.0 ** 1024 would overflow
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Try the item again in `delay` seconds."""
+
+    delay: float
+
+
+@dataclass(frozen=True, slots=True)
+class GiveUp:
+    """The item is dead, for `reason`."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """No item would fare better: the run stops for `reason`, and the item stays pending."""
+
+    reason: str
+
+
+Decision = Again | GiveUp | Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """How often a stage's items are tried: `attempts` in all, `base` and `cap` in seconds."""
+
+    attempts: int = 5
+    base: float = 1.0
+    cap: float = 300.0
+
+    def __post_init__(self) -> None:
+        if self.attempts < 1:
+            raise ValueError(f"attempts counts the first try too, so it is at least 1, not {self.attempts!r}")
+        if not 0 <= self.base <= self.cap < float("inf"):
+            raise ValueError(f"0 <= base <= cap (seconds) must hold, not base={self.base}, cap={self.cap}")
+
+    def decide(self, error: Exception, attempt: int, random: Callable[[], float]) -> Decision:
+        """Decide after `attempt` (1 for the first) failed with `error`; `random` draws from [0, 1)."""
+        if isinstance(error, Skip):
+            raise TypeError("Skip is an end of its own, not a failure: nothing to decide")
+        if isinstance(error, CredentialsRefused):
+            return Stop(str(error))
+        if isinstance(error, Reject):
+            return GiveUp(error.reason)
+        if isinstance(error, PermanentError | UsageError | HeldAcrossYield):
+            return GiveUp(_told(error))
+        if attempt >= self.attempts:
+            reason = error.reason if isinstance(error, RetryLater) else _told(error)
+            return GiveUp(reason if attempt == 1 else f"{reason} (after {attempt} attempts)")
+        if isinstance(error, RetryLater) and error.delay is not None:
+            return Again(max(0.0, error.delay))
+        backoff = random() * min(self.cap, self.base * 2.0 ** min(attempt - 1, _DOUBLINGS))
+        if isinstance(error, Overloaded) and error.retry_after is not None:
+            return Again(max(backoff, error.retry_after))
+        return Again(backoff)
+
+
+def _told(error: Exception) -> str:
+    text = str(error)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -1,0 +1,267 @@
+"""Records: the immutable, typed, keyed values that flow through a pipeline.
+
+    @record(key="doi", table="with_metadata", merge={"seen_in": union})
+    class Work:
+        doi: str
+        title: str
+        seen_in: tuple[str, ...] = ()
+
+A record's content is a function of its key, or its type declares for each field that may differ how two contents
+merge. Merge rules are commutative and associative, so the order of arrival never changes a table.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+import types
+import typing
+from collections.abc import Callable, Mapping
+from hashlib import blake2b
+from operator import attrgetter
+from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
+
+import msgspec
+
+from streamflow.errors import RecordError
+
+T = TypeVar("T")
+Key = str
+MergeRule = Callable[[Any, Any], Any]
+
+_IMMUTABLE = (tuple, frozenset)
+
+
+def union(old: Any, new: Any) -> tuple[Any, ...]:
+    """Merge two tuples into the sorted tuple of their distinct values."""
+    return tuple(sorted({*old, *new}, key=lambda value: (str(type(value)), value)))
+
+
+@dataclasses.dataclass(frozen=True)
+class latest:
+    """Merge by taking the field from the record whose field `by` is greater; equal times take the greater value."""
+
+    by: str
+
+
+@dataclasses.dataclass(frozen=True)
+class RecordType:
+    """What the engine knows of one record type. `table` is None for records that are no rows."""
+
+    cls: type[Any]
+    name: str
+    key_fields: tuple[str, ...]
+    table: str | None
+    merge: Mapping[str, MergeRule | latest]
+    fields: Mapping[str, Any]
+    optional: frozenset[str]
+    key_of: Callable[[Any], Key]
+    _encode: Callable[[Any], bytes]
+    _decode: Callable[[bytes], Any]
+    _floats: tuple[str, ...]
+
+    def encode(self, value: Any) -> bytes:
+        """The record as JSON; `decode` gives back an equal record, lone surrogates included.
+
+        Raises RecordError where JSON cannot carry the value (NaN, infinities, a wrong type).
+        """
+        for name in self._floats:
+            number = getattr(value, name)
+            if isinstance(number, float) and not math.isfinite(number):
+                raise RecordError(f"{self.name}.{name} is {number}: only finite numbers can be stored; use None")
+        try:
+            return self._encode(value)
+        except UnicodeEncodeError:
+            return json.dumps(msgspec.to_builtins(value), ensure_ascii=True, separators=(",", ":")).encode()
+        except (TypeError, ValueError, OverflowError) as error:
+            raise RecordError(f"{self.name} cannot be stored: {error}") from error
+
+    def decode(self, data: bytes) -> Any:
+        """Raises RecordError when the stored bytes no longer fit the type."""
+        try:
+            return self._decode(data)
+        except msgspec.ValidationError as error:
+            raise RecordError(f"a stored {self.name} no longer fits its type: {error}") from error
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            try:
+                return msgspec.convert(json.loads(data), self.cls)
+            except (ValueError, msgspec.ValidationError) as error:
+                raise RecordError(f"a stored {self.name} cannot be read: {error}") from error
+
+    def from_fields(self, fields: Mapping[str, Any]) -> Any:
+        """A record from its fields as a row holds them. Raises RecordError when they no longer fit."""
+        try:
+            return msgspec.convert(fields, self.cls, strict=False, builtin_types=(bytes,))
+        except msgspec.ValidationError as error:
+            raise RecordError(f"a row of {self.table} no longer fits {self.name}: {error}") from error
+
+    def identity(self, value: Any, encoded: bytes) -> bytes:
+        """Sixteen bytes that tell whether a record of the same key says something new.
+
+        Fields that merge are left out: they may differ with the order of arrival, which is no change.
+        """
+        if self.merge:
+            own = [getattr(value, name) for name in self.fields if name not in self.merge]
+            encoded = json.dumps(msgspec.to_builtins(own)).encode()
+        return blake2b(encoded, digest_size=16).digest()
+
+    def merged(self, old: Any, new: Any) -> tuple[Any, tuple[str, ...]]:
+        """One content from two of the same key, and the fields that differ without a rule.
+
+        Those fields take the content that encodes smaller, so that the result does not depend on the order.
+        """
+        if old == new:
+            return old, ()
+        changes: dict[str, Any] = {}
+        conflicts: list[str] = []
+        for name in self.fields:
+            before, after = getattr(old, name), getattr(new, name)
+            if before == after:
+                continue
+            rule = self.merge.get(name)
+            if rule is None:
+                conflicts.append(name)
+            elif before is None or after is None:
+                changes[name] = after if before is None else before
+            elif isinstance(rule, latest):
+                times = (getattr(old, rule.by), getattr(new, rule.by))
+                if times[0] == times[1]:
+                    changes[name] = max(before, after)
+                else:
+                    changes[name] = before if times[0] > times[1] else after
+            else:
+                changes[name] = rule(before, after)
+        if conflicts and self._encode_fields(new, conflicts) < self._encode_fields(old, conflicts):
+            changes.update((name, getattr(new, name)) for name in conflicts)
+        return dataclasses.replace(old, **changes), tuple(conflicts)
+
+    def replaced(self, old: Any, new: Any) -> Any:
+        """The new content, with the fields that merge merged."""
+        merged, _ = self.merged(old, new)
+        return dataclasses.replace(new, **{name: getattr(merged, name) for name in self.merge})
+
+    def _encode_fields(self, value: Any, names: list[str]) -> str:
+        return json.dumps(msgspec.to_builtins([getattr(value, name) for name in names]))
+
+
+@dataclass_transform(frozen_default=True)
+def record(
+    *,
+    key: str | tuple[str, ...],
+    table: str | None = None,
+    merge: Mapping[str, MergeRule | latest] | None = None,
+) -> Callable[[type[T]], type[T]]:
+    """Make a class a record type: a frozen, slotted dataclass with a key.
+
+    `key` is one field or a tuple of fields and is unique within the type. With `table`, records are upserted by key
+    into that table in the transaction that emits them. `merge` maps fields to `min`, `max`, `union`,
+    `latest("time_field")` or any other commutative function of two values.
+
+    Raises RecordError when the declaration cannot work; the message says how to mend it.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        made: type[T] = dataclasses.dataclass(frozen=True, slots=True)(cls)
+        made.__record__ = _describe(made, key, table, dict(merge or {}))  # type: ignore[attr-defined]
+        return made
+
+    return decorate
+
+
+def is_record(cls: object) -> bool:
+    """Whether a type was made by `@record`. A subclass of a record type is not one by itself."""
+    return isinstance(cls, type) and "__record__" in cls.__dict__
+
+
+def record_type(cls: type[Any]) -> RecordType:
+    """What `@record` declared about a type. Raises RecordError for other types."""
+    if not is_record(cls):
+        raise RecordError(f"{cls.__qualname__} is not a record: decorate it with @record(key=…)")
+    described: RecordType = cls.__dict__["__record__"]
+    return described
+
+
+def _describe(
+    cls: type[Any], key: str | tuple[str, ...], table: str | None, merge: dict[str, MergeRule | latest]
+) -> RecordType:
+    name = cls.__qualname__.rpartition(".")[2]
+    fields = [field.name for field in dataclasses.fields(cls)]
+    key_fields = (key,) if isinstance(key, str) else tuple(key)
+    for wanted in (*key_fields, *merge, *(rule.by for rule in merge.values() if isinstance(rule, latest))):
+        if wanted not in fields:
+            raise RecordError(f"{name} has no field {wanted!r}, which its key or merge names; it has {', '.join(fields)}")
+    if not key_fields:
+        raise RecordError(f"{name} has an empty key: name the field that identifies it")
+    if overlap := set(key_fields) & set(merge):
+        raise RecordError(f"{name}: {', '.join(sorted(overlap))} is part of the key and cannot merge")
+    if table is not None and not (table.isidentifier() and not table.startswith(("sqlite_", "streamflow_"))):
+        raise RecordError(f"{name}: {table!r} is no table name; use letters, digits and underscores")
+    if table is not None and (taken := {"created_at", "updated_at"} & set(fields)):
+        raise RecordError(f"{name}: every table already has {', '.join(sorted(taken))}; rename the field")
+    decoder: list[Callable[[bytes], Any]] = []
+
+    def decode(data: bytes) -> Any:
+        # Built at first use: forward references to types below the record resolve only then.
+        if not decoder:
+            decoder.append(msgspec.json.Decoder(cls).decode)
+        return decoder[0](data)
+
+    hints = _hints(cls, name, fields)
+    return RecordType(
+        cls=cls,
+        name=name,
+        key_fields=key_fields,
+        table=table,
+        merge=merge,
+        fields=hints,
+        optional=frozenset(field for field, hint in hints.items() if type(None) in members(hint)),
+        key_of=_key_function(name, key_fields, hints),
+        _encode=msgspec.json.Encoder().encode,
+        _decode=decode,
+        _floats=tuple(field for field, hint in hints.items() if float in members(hint)),
+    )
+
+
+def _hints(cls: type[Any], name: str, fields: list[str]) -> dict[str, Any]:
+    try:
+        hints = get_type_hints(cls)
+    except NameError as error:
+        raise RecordError(
+            f"{name}: an annotation cannot be resolved ({error}); define the type above the record"
+        ) from error
+    for field in fields:
+        _check_immutable(f"{name}.{field}", hints[field])
+    return {field: hints[field] for field in fields}
+
+
+def members(hint: Any) -> tuple[Any, ...]:
+    """The types of a union, or the type itself."""
+    if get_origin(hint) in (Union, types.UnionType):
+        return get_args(hint)
+    return (hint,)
+
+
+def _check_immutable(where: str, hint: Any) -> None:
+    for member in members(hint):
+        origin = get_origin(member) or member
+        if origin in (list, dict, set, bytearray):
+            instead = {list: "tuple[T, ...]", set: "frozenset[T]"}.get(origin, "a tuple or a frozen dataclass")
+            raise RecordError(f"{where} is a {origin.__name__}, which can change as it flows; use {instead}")
+        if origin in _IMMUTABLE:
+            for inner in get_args(member):
+                if inner is not Ellipsis:
+                    _check_immutable(where, inner)
+
+
+def _key_function(name: str, key_fields: tuple[str, ...], hints: Mapping[str, Any]) -> Callable[[Any], Key]:
+    for field in key_fields:
+        if not set(members(hints[field])) <= {str, int}:
+            raise RecordError(f"{name}.{field} is part of the key and must be str or int, not {hints[field]}")
+    if len(key_fields) == 1:
+        get = attrgetter(key_fields[0])
+        if hints[key_fields[0]] is str:
+            return typing.cast("Callable[[Any], Key]", get)
+        return lambda value: str(get(value))
+    get_all = attrgetter(*key_fields)
+    return lambda value: json.dumps(get_all(value), ensure_ascii=False, separators=(",", ":"))

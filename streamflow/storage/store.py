@@ -1,0 +1,143 @@
+"""The Store contract: where a run keeps its items and rows.
+
+A store is told of each attempt's end by one `Completion`, and makes all of it durable or none: the rows, the
+children, the item's own end state. It answers with the children that are new; within one epoch a key is admitted to
+a stage once, so a repeated completion is harmless.
+
+`finish` is the ready path, for stores that need no waiting; one that must wait answers None and does it in `commit`.
+Only the run's own tasks call a store, and one conformance suite holds for every implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, Protocol
+
+from streamflow.record import Key, RecordType
+
+
+class State(StrEnum):
+    """What became of an item. Every admitted item ends as exactly one of done, skipped or dead."""
+
+    PENDING = "pending"
+    DONE = "done"
+    SKIPPED = "skipped"
+    DEAD = "dead"
+
+
+class Item:
+    """One record's passage through one stage. `id` is 0 until a store admits it."""
+
+    __slots__ = ("attempts", "due", "id", "key", "record", "stage", "started")
+
+    def __init__(self, stage: str, record: Any, key: Key, id: int = 0, attempts: int = 0) -> None:
+        self.stage = stage
+        self.record = record
+        self.key = key
+        self.id = id
+        self.attempts = attempts
+        self.due: float | None = None
+        self.started = 0.0
+
+    def __repr__(self) -> str:
+        return f"<Item {self.stage} {self.key!r}>"
+
+
+@dataclass(slots=True)
+class Completion:
+    """What one attempt, or one source, hands to the store.
+
+    `item` is None for records from a source. `state` is PENDING for a retry, then `due` says when (seconds since the
+    epoch), and for a chunk of a streaming stage. `rows` go to the tables of their types.
+    """
+
+    item: Item | None
+    state: State
+    children: Sequence[Item] = ()
+    rows: Sequence[Any] = ()
+    error: str | None = None
+    due: float | None = None
+    ended: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Items of one stage by state."""
+
+    pending: int = 0
+    done: int = 0
+    skipped: int = 0
+    dead: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a store must know of a pipeline: the record type and version of each stage, and the tables."""
+
+    pipeline: str
+    stages: Mapping[str, tuple[RecordType, int]]
+    tables: Sequence[RecordType] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """What a store found: items pending per stage, and whether finalizers are owed."""
+
+    pending: Mapping[str, int] = field(default_factory=dict)
+    changed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """Two contents of one key that no merge rule covers."""
+
+    record: str
+    key: Key
+    fields: tuple[str, ...]
+
+
+class Store(Protocol):
+    """See the module's text."""
+
+    @property
+    def durable(self) -> bool:
+        """Whether what is committed outlives the process."""
+
+    async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
+        """Make ready; with `refresh` a new epoch starts, in which every key may be admitted again.
+
+        Raises WorkspaceError when what is stored does not fit the plan.
+        """
+
+    def finish(self, item: Item, children: Sequence[Item]) -> Sequence[Item] | None:
+        """Commit at once that an item is done, with children and without rows; None where that needs waiting."""
+
+    async def commit(self, completion: Completion) -> Sequence[Item]:
+        """Commit and return the children that are new, with their ids.
+
+        Raises StorageError when this completion cannot be stored; others in its group are not affected.
+        A caller that is cancelled does not undo the commit.
+        """
+
+    async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
+        """Items that were pending when the store was opened, by id, from the first id above `after`."""
+
+    async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
+        """Pending items whose retry time is not after `until`, earliest first."""
+
+    async def counts(self) -> Mapping[str, Counts]:
+        """Items by stage and state."""
+
+    async def rows(self, record_type: RecordType) -> Sequence[Any]:
+        """All rows of a record type's table, by key."""
+
+    async def finalized(self) -> None:
+        """Note that finalizers ran after the last change."""
+
+    def differences(self) -> Iterable[Difference]:
+        """Contents that differed without a rule since the last call."""
+
+    async def close(self) -> None:
+        """Let go of everything. Waiting commits are finished first."""

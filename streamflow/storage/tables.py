@@ -1,0 +1,160 @@
+"""Record types as SQLite tables: columns, upserts, merges, new columns in old databases."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import msgspec
+
+from streamflow.record import RecordType, members
+
+_SURROGATE = re.compile(r"(\\*)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
+_ESCAPED = re.compile(r"(\\+)u([dD][89a-fA-F][0-9a-fA-F]{2})")
+
+
+def to_text(text: str) -> str:
+    r"""Text that SQLite can hold: lone surrogates, as in file names that are not UTF-8, become `\udcXX`.
+
+    `from_text` gives back the original for any text; backslashes before such sequences are doubled.
+    """
+    if text.isascii() and "\\u" not in text:
+        return text
+
+    def escape(match: re.Match[str]) -> str:
+        slashes, rest = match.groups()
+        if len(rest) == 1:
+            return f"{slashes * 2}\\u{ord(rest):04x}"
+        return slashes * 2 + rest
+
+    return _SURROGATE.sub(escape, text)
+
+
+def from_text(text: str) -> str:
+    """The inverse of `to_text`."""
+    if "\\u" not in text:
+        return text
+
+    def unescape(match: re.Match[str]) -> str:
+        slashes, code = match.groups()
+        half = "\\" * (len(slashes) // 2)
+        return half + (chr(int(code, 16)) if len(slashes) % 2 else f"u{code}")
+
+    return _ESCAPED.sub(unescape, text)
+
+
+def _affinity(hint: Any) -> str:
+    kinds = set(members(hint)) - {type(None)}
+    if kinds <= {int, bool}:
+        return "INTEGER"
+    if kinds <= {int, bool, float}:
+        return "REAL"
+    if kinds == {bytes}:
+        return "BLOB"
+    return "TEXT"
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """The SQL of one record type. Statements take and give values in the order of `columns`."""
+
+    type: RecordType
+
+    @cached_property
+    def name(self) -> str:
+        return self.type.table or ""
+
+    @cached_property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self.type.fields)
+
+    @cached_property
+    def _plain(self) -> tuple[bool, ...]:
+        """Whether each column holds its field as it is; the others hold JSON."""
+        simple = {str, int, float, bool, bytes, type(None)}
+        return tuple(set(members(hint)) <= simple for hint in self.type.fields.values())
+
+    @cached_property
+    def create(self) -> str:
+        columns = [f'"{name}" {_affinity(hint)}' for name, hint in self.type.fields.items()]
+        keys = ", ".join(f'"{name}"' for name in self.type.key_fields)
+        return (
+            f'CREATE TABLE IF NOT EXISTS "{self.name}" ({", ".join(columns)}, '
+            f"created_at TEXT NOT NULL, updated_at TEXT NOT NULL, PRIMARY KEY ({keys}))"
+        )
+
+    def additions(self, present: Sequence[str]) -> list[str]:
+        """Statements that add the columns an older table lacks."""
+        return [
+            f'ALTER TABLE "{self.name}" ADD COLUMN "{name}" {_affinity(hint)}'
+            for name, hint in self.type.fields.items()
+            if name not in present
+        ]
+
+    @cached_property
+    def insert(self) -> str:
+        """Insert a row unless its key is there; the count of changed rows tells whether all were new."""
+        names = ", ".join(f'"{name}"' for name in self.columns)
+        marks = ", ".join("?" * len(self.columns))
+        return (
+            f'INSERT INTO "{self.name}" ({names}, created_at, updated_at) '  # noqa: S608 - names are identifiers
+            f"VALUES ({marks}, ?, ?) ON CONFLICT DO NOTHING"
+        )
+
+    @cached_property
+    def update(self) -> str:
+        """Takes the columns, updated_at, then the key."""
+        names = ", ".join(f'"{name}" = ?' for name in self.columns)
+        return f'UPDATE "{self.name}" SET {names}, updated_at = ? WHERE {self._where}'  # noqa: S608
+
+    @cached_property
+    def select(self) -> str:
+        names = ", ".join(f'"{name}"' for name in self.columns)
+        return f'SELECT {names}, updated_at FROM "{self.name}" WHERE {self._where}'  # noqa: S608
+
+    @cached_property
+    def select_all(self) -> str:
+        names = ", ".join(f'"{name}"' for name in self.columns)
+        keys = ", ".join(f'"{name}"' for name in self.type.key_fields)
+        return f'SELECT {names} FROM "{self.name}" ORDER BY {keys}'  # noqa: S608
+
+    @cached_property
+    def _where(self) -> str:
+        return " AND ".join(f'"{name}" = ?' for name in self.type.key_fields)
+
+    def values(self, value: Any) -> tuple[Any, ...]:
+        """A record as one value per column."""
+        return tuple(
+            _bindable(getattr(value, name)) if plain else _json(getattr(value, name))
+            for name, plain in zip(self.columns, self._plain, strict=True)
+        )
+
+    def key(self, value: Any) -> tuple[Any, ...]:
+        """The key of a record as the values its columns hold."""
+        return tuple(_bindable(getattr(value, name)) for name in self.type.key_fields)
+
+    def record(self, row: Sequence[Any]) -> Any:
+        """The record that a row of `select` or `select_all` holds. Raises RecordError when it no longer fits."""
+        fields: dict[str, Any] = {}
+        for name, plain, value in zip(self.columns, self._plain, row, strict=False):
+            if value is None and name not in self.type.optional:
+                continue  # a column added to an old table: the field's default holds
+            if isinstance(value, str):
+                fields[name] = from_text(value) if plain else json.loads(from_text(value))
+            else:
+                fields[name] = value
+        return self.type.from_fields(fields)
+
+
+def _bindable(value: Any) -> Any:
+    return to_text(value) if isinstance(value, str) else value
+
+
+def _json(value: Any) -> str | None:
+    if value is None:
+        return None
+    return to_text(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":")))

@@ -1,0 +1,113 @@
+"""What services tell in headers."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import format_datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamflow.limits.headers import MAX_PAUSE, Told, duration, exhausted, retry_after, told
+
+NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC).timestamp()
+
+
+def http_date(at: float) -> str:
+    return format_datetime(datetime.fromtimestamp(at, UTC), usegmt=True)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("120", 120.0),
+        (" 1.5 ", 1.5),
+        ("999999999999", MAX_PAUSE),
+        (http_date(NOW + 90), 90.0),
+        (http_date(NOW - 90), 0.0),
+        ("Sunday, 22-Nov-26 12:01:30 GMT", 90.0),
+        ("Sun Nov 22 12:01:30 2026", 90.0),
+        ("", None),
+        ("soon", None),
+        ("-5", None),
+        ("nan", None),
+        ("1e9", None),
+        ("١٢", None),
+        ("Sun, 99 Nov 2026 12:00:00 GMT", None),
+    ],
+)
+def test_retry_after(value: str, seconds: float | None) -> None:
+    assert retry_after({"retry-after": value}, NOW) == seconds
+
+
+@pytest.mark.parametrize("skew", [-86_400.0, -3.0, 0.0, 86_400.0])
+def test_a_clock_that_differs_from_the_servers_does_not_matter(skew: float) -> None:
+    headers = {"date": http_date(NOW), "retry-after": http_date(NOW + 30)}
+    assert retry_after(headers, NOW + skew) == 30.0
+    used_up = {"date": http_date(NOW), "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 30)}
+    assert exhausted(used_up, NOW + skew) == 30.0
+
+
+@given(st.integers(0, int(MAX_PAUSE)), st.integers(0, 4_000_000_000), st.integers(-(10**6), 10**6))
+def test_every_date_in_range_is_understood(wait: int, sent: int, skew: int) -> None:
+    headers = {"date": http_date(sent), "retry-after": http_date(sent + wait)}
+    assert retry_after(headers, sent + skew) == wait
+
+
+@given(st.dictionaries(st.sampled_from(["retry-after", "date"]), st.text(max_size=80)), st.floats(0, 4e9))
+def test_no_text_breaks_the_parser_or_pauses_longer_than_a_day(headers: dict[str, str], now: float) -> None:
+    wait = retry_after(headers, now)
+    assert wait is None or 0 <= wait <= MAX_PAUSE
+
+
+@pytest.mark.parametrize(
+    ("headers", "seconds"),
+    [
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 60)}, 60.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "45"}, 45.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "6m0s"}, 360.0),
+        ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "45"}, None),
+        ({"x-ratelimit-remaining": "0"}, None),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "never"}, None),
+        ({"x-ratelimit-reset": "45"}, None),
+    ],
+)
+def test_used_up_budget(headers: dict[str, str], seconds: float | None) -> None:
+    assert exhausted(headers, NOW) == seconds
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({}, Told()),
+        (
+            {"x-rate-limit-limit": "10", "x-rate-limit-interval": "1s", "x-concurrency-limit": "3"},
+            Told(10.0, 1.0, 3),
+        ),
+        ({"x-rate-limit-limit": "50"}, Told()),
+        ({"x-rate-limit-limit": "0", "x-rate-limit-interval": "1s"}, Told()),
+        ({"x-rate-limit-limit": "5", "x-rate-limit-interval": "0s"}, Told()),
+        ({"x-rate-limit-limit": "many", "x-rate-limit-interval": "1s", "x-concurrency-limit": "0"}, Told()),
+    ],
+)
+def test_told_limits(headers: dict[str, str], expected: Told) -> None:
+    assert told(headers) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("1s", 1.0),
+        ("6m0s", 360.0),
+        ("250ms", 0.25),
+        ("1h30m", 5400.0),
+        ("2", 2.0),
+        ("", None),
+        ("1 s", None),
+        ("s", None),
+    ],
+)
+def test_duration(text: str, seconds: float | None) -> None:
+    assert duration(text) == seconds

@@ -1,0 +1,93 @@
+"""The retry policy, as a table."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from streamflow.errors import (
+    BadAnswer,
+    CostTooLarge,
+    CredentialsRefused,
+    HeldAcrossYield,
+    NotFound,
+    Overloaded,
+    PermanentError,
+    Reject,
+    RetryLater,
+    Skip,
+    StageTimeout,
+    TooLarge,
+    TransientError,
+    Unreachable,
+    WorkerDied,
+)
+from streamflow.limits.retry import Again, Decision, GiveUp, Retry, Stop
+
+POLICY = Retry(attempts=4, base=1.0, cap=3.0)
+
+
+@pytest.mark.parametrize(
+    ("error", "attempt", "decision"),
+    [
+        # full jitter: half (the random number) of base, 2 base, then of the cap
+        (Unreachable("no route"), 1, Again(0.5)),
+        (Unreachable("no route"), 2, Again(1.0)),
+        (Unreachable("no route"), 3, Again(1.5)),
+        (Unreachable("no route"), 4, GiveUp("Unreachable: no route (after 4 attempts)")),
+        (TransientError("?"), 1, Again(0.5)),
+        (BadAnswer("half a body"), 1, Again(0.5)),
+        (StageTimeout("60 s"), 1, Again(0.5)),
+        (TimeoutError(), 1, Again(0.5)),
+        (WorkerDied("signal 9"), 1, Again(0.5)),
+        (OSError(5, "I/O error"), 1, Again(0.5)),
+        (KeyError("title"), 1, Again(0.5)),
+        (TypeError("None"), 4, GiveUp("TypeError: None (after 4 attempts)")),
+        # the service's word is a lower bound
+        (Overloaded("429", retry_after=30.0), 1, Again(30.0)),
+        (Overloaded("429", retry_after=0.1), 1, Again(0.5)),
+        (Overloaded("503"), 1, Again(0.5)),
+        (Overloaded("429", retry_after=30.0), 4, GiveUp("Overloaded: 429 (after 4 attempts)")),
+        # the stage's word
+        (RetryLater("not yet", delay=7.0), 1, Again(7.0)),
+        (RetryLater("not yet", delay=0.0), 3, Again(0.0)),
+        (RetryLater("not yet", delay=-1.0), 3, Again(0.0)),
+        (RetryLater("not yet"), 2, Again(1.0)),
+        (RetryLater("not yet", delay=7.0), 4, GiveUp("not yet (after 4 attempts)")),
+        (Reject("no title"), 1, GiveUp("no title")),
+        # the same call would fail the same way
+        (NotFound("no such work"), 1, GiveUp("NotFound: no such work")),
+        (TooLarge("9 MB"), 1, GiveUp("TooLarge: 9 MB")),
+        (PermanentError("400"), 3, GiveUp("PermanentError: 400")),
+        (CostTooLarge("5 of 4"), 1, GiveUp("CostTooLarge: 5 of 4")),
+        (HeldAcrossYield("crossref"), 1, GiveUp("HeldAcrossYield: crossref")),
+        # never the item's fault
+        (CredentialsRefused("401"), 1, Stop("401")),
+        (CredentialsRefused("401"), 4, Stop("401")),
+    ],
+)
+def test_decisions(error: Exception, attempt: int, decision: Decision) -> None:
+    assert POLICY.decide(error, attempt, lambda: 0.5) == decision
+
+
+def test_a_single_attempt_gives_up_without_counting() -> None:
+    assert Retry(attempts=1).decide(OSError("gone"), 1, lambda: 0.5) == GiveUp("OSError: gone")
+
+
+def test_skip_is_not_a_failure() -> None:
+    with pytest.raises(TypeError, match="Skip"):
+        POLICY.decide(Skip("a preprint"), 1, lambda: 0.5)
+
+
+@given(st.integers(1, 10**9), st.floats(0, 1, exclude_max=True))
+def test_no_backoff_exceeds_the_cap(attempt: int, drawn: float) -> None:
+    decision = Retry(attempts=10**9 + 1, base=2.0, cap=60.0).decide(OSError(), attempt, lambda: drawn)
+    assert isinstance(decision, Again)
+    assert 0 <= decision.delay < 60.0
+
+
+@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"base": -1.0}, {"base": 10.0, "cap": 1.0}, {"cap": float("inf")}])
+def test_senseless_policies_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=r"must hold|at least 1"):
+        Retry(**wrong)  # type: ignore[arg-type]

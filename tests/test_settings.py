@@ -1,0 +1,172 @@
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamflow.errors import SettingsError
+from streamflow.settings import Settings, load_settings
+
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in list(os.environ):
+        if name.upper().startswith("STREAMFLOW_"):
+            monkeypatch.delenv(name)
+
+
+def load(workspace: Path, toml: str = "", overrides: Mapping[str, Any] | None = None) -> Settings:
+    (workspace / "streamflow.toml").write_text(toml, encoding="utf-8")
+    return load_settings(workspace, overrides)
+
+
+def refusal(workspace: Path, toml: str = "", overrides: Mapping[str, Any] | None = None) -> str:
+    with pytest.raises(SettingsError) as caught:
+        load(workspace, toml, overrides)
+    return str(caught.value)
+
+
+def test_without_any_file_the_defaults_hold(tmp_path: Path) -> None:
+    settings = load_settings(tmp_path / "not there")
+    assert settings.storage.synchronous == "FULL"
+    assert settings.download.allow_private is False
+    assert settings.outage == 900
+    assert settings.services["crossref"].base_url is None
+    assert settings.stages["enrich"].workers is None
+
+
+def test_the_command_line_wins_over_the_environment_over_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    toml = "[stages.enrich]\nworkers = 1\ncapacity = 1\ntimeout = 1\n"
+    monkeypatch.setenv("STREAMFLOW_STAGES__ENRICH__WORKERS", "2")
+    monkeypatch.setenv("STREAMFLOW_STAGES__ENRICH__CAPACITY", "2")
+    overrides = {"stages": {"enrich": {"workers": 3, "timeout": None}}, "grace": None}
+    enrich = load(tmp_path, toml, overrides).stages["enrich"]
+    assert (enrich.workers, enrich.capacity, enrich.timeout, enrich.attempts) == (3, 2, 1.0, None)
+
+
+@pytest.mark.parametrize("token", ["123", "null", "true", "[1]", '"quoted"', "pässword=,;"])
+def test_a_credential_in_the_environment_is_taken_as_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
+    monkeypatch.setenv("STREAMFLOW_SERVICES__GITHUB__TOKEN", token)
+    settings = load(tmp_path)
+    secret = settings.services["github"].token
+    assert secret is not None
+    assert secret.get_secret_value() == token
+    assert token in settings.secret_values()
+    assert token not in repr(settings)
+
+
+def test_an_empty_text_unsets_what_the_file_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STREAMFLOW_SERVICES__GROBID__BASE_URL", "")
+    monkeypatch.setenv("STREAMFLOW_GRACE", "")
+    settings = load(tmp_path, 'grace = 1\n[services.grobid]\nbase_url = "http://127.0.0.1:8070"\ntoken = ""\n')
+    assert settings.services["grobid"].base_url is None
+    assert settings.services["grobid"].token is None
+    assert settings.grace == Settings.model_fields["grace"].default
+
+
+@pytest.mark.parametrize(
+    ("toml", "setting", "hint"),
+    [
+        ("[services.crossref]\nraet = 5", "services.crossref.raet", "'rate'"),
+        ("[service.crossref]\nrate = 5", "service", "'services'"),
+        ("[stages.enrich]\nworker = 5", "stages.enrich.worker", "'workers'"),
+        ("[storage]\nsync = 'FULL'", "storage.sync", "synchronous"),
+        ("[services.crossref]\nrate = 'fast'", "services.crossref.rate", "number"),
+        ("[services.crossref]\nrate = nan", "services.crossref.rate", "finite"),
+        ("[services.crossref]\nrate = 0", "services.crossref.rate", "greater than 0"),
+        ("[services.crossref]\nbase_url = 'crossref.org'", "services.crossref.base_url", "http://"),
+        ("[stages.enrich]\nworkers = 1.5", "stages.enrich.workers", "integer"),
+        ("[storage]\nsynchronous = 'OFF'", "storage.synchronous", "'FULL' or 'NORMAL'"),
+        ("services = 3", "services", "[services]"),
+        ("services.crossref = 3", "services.crossref", "[services.crossref]"),
+        ("grace = -1", "grace", "0"),
+    ],
+)
+def test_a_wrong_setting_in_the_file_is_named_with_what_was_expected(
+    tmp_path: Path, toml: str, setting: str, hint: str
+) -> None:
+    message = refusal(tmp_path, toml)
+    assert setting in message
+    assert str(tmp_path / "streamflow.toml") in message
+    assert hint in message
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "hint"),
+    [
+        ("STREAMFLOW_SERVICE__CROSSREF__RATE", "1", "STREAMFLOW_SERVICES__CROSSREF__RATE"),
+        ("STREAMFLOW_NONSENSE", "1", "services"),
+        ("STREAMFLOW_SERVICES__CROSSREF__RAET", "1", "'rate'"),
+        ("STREAMFLOW_SERVICES__CROSSREF__RATE", "fast", "number"),
+        ("STREAMFLOW_SERVICES__CROSSREF", "3", "section"),
+        ("STREAMFLOW_LOG__LEVLE", "info", "'level'"),
+        ("STREAMFLOW_GRACE", "soon", "number"),
+        ("STREAMFLOW_GRACE__SECONDS", "3", "grace"),
+    ],
+)
+def test_a_wrong_variable_is_named_with_what_was_expected(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, value: str, hint: str
+) -> None:
+    monkeypatch.setenv(variable, value)
+    message = refusal(tmp_path, "[services.crossref]\ntimeout = 3")
+    assert variable in message
+    assert hint in message
+
+
+def test_a_variable_that_is_no_json_where_a_section_belongs_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMFLOW_SERVICES", "{")
+    assert "services" in refusal(tmp_path)
+
+
+def test_a_wrong_setting_on_the_command_line_is_named(tmp_path: Path) -> None:
+    message = refusal(tmp_path, overrides={"stages": {"enrich": {"workers": "many"}}})
+    assert "stages.enrich.workers" in message
+    assert "the command line" in message
+
+
+def test_every_wrong_setting_is_told_at_once(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "grace = 'x'\n[stages.enrich]\nworkers = 'y'")
+    assert "grace" in message
+    assert "stages.enrich.workers" in message
+
+
+def test_a_credential_of_the_wrong_type_is_not_printed(tmp_path: Path) -> None:
+    message = refusal(tmp_path, "[services.github]\ntoken = 987654321")
+    assert "services.github.token" in message
+    assert "987654321" not in message
+
+
+@pytest.mark.parametrize("content", [b"x = [", b"\xff\xfe", b"a = 1\na = 2"])
+def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "streamflow.toml").write_bytes(content)
+    with pytest.raises(SettingsError, match=r"streamflow\.toml is not valid TOML"):
+        load_settings(tmp_path)
+
+
+def test_a_section_of_a_name_that_the_pipeline_lacks_is_refused_with_its_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STREAMFLOW_STAGES__ENRIHC__WORKERS", "2")
+    settings = load(tmp_path, "[services.crosref]\nrate = 1\n")
+    with pytest.raises(SettingsError, match=r"'crosref'.*streamflow\.toml.*'crossref'"):
+        settings.check_names(services=["crossref", "openalex"], stages=["enrihc"])
+    with pytest.raises(SettingsError, match=r"STREAMFLOW_STAGES__ENRIHC__WORKERS.*'enrich'"):
+        settings.check_names(services=["crosref"], stages=["extract", "enrich"])
+    settings.check_names(services=["crosref"], stages=["enrihc"])
+
+
+def test_all_credentials_are_listed_for_redaction(tmp_path: Path) -> None:
+    settings = load(
+        tmp_path,
+        "[services.a]\napi_key = 'k1'\ntoken = 't1'\npassword = 'p1'\nemail = 'me@example.org'\nrate = 3\n",
+    )
+    assert settings.secret_values() == {"k1", "t1", "p1", "me@example.org"}
