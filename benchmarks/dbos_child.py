@@ -1,6 +1,6 @@
 """DBOS doing three durable steps per item, in a process of its own: prints the seconds it took.
 
-    python -m benchmarks.dbos_child ITEMS WORKERS FOLDER
+python -m benchmarks.dbos_child ITEMS WORKERS FOLDER
 """
 
 from __future__ import annotations

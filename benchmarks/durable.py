@@ -1,6 +1,7 @@
 """What a durable item costs: three stages, 16 workers each, `synchronous=FULL`, every end committed before it counts.
 
-The baseline is `group_commit`, the loop that people write by hand; the peer is DBOS, three steps in a workflow, on SQLite too.
+The baseline is `group_commit`, the loop that people write by hand; the peer is DBOS, three steps in a workflow, on
+SQLite too.
 """
 
 from __future__ import annotations

@@ -1,12 +1,13 @@
 """How close stages that wait come to the ideal: the time that the bottleneck alone needs.
 
-Three stages wait 10, 20 and 5 ms with 16, 16 and 8 workers, so the second one is the bottleneck. The ideal forgets that the
-first item must reach it and the last one must leave, so nobody gets 1.0.
+Three stages wait 10, 20 and 5 ms with 16, 16 and 8 workers, so the second one is the bottleneck. The ideal
+forgets that the first item must reach it and the last one must leave, so nobody gets 1.0.
 """
 
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 from collections.abc import Awaitable, Callable, Iterator
 
 from benchmarks.measure import Contender, Result, on_loop, side_by_side
@@ -39,15 +40,17 @@ FUNCTIONS: tuple[Function, ...] = (first, second, third)
 
 def run(quick: bool, *, items: int = ITEMS, rounds: int | None = None) -> Iterator[Result]:
     """Yields the engine's and the hand-written loop's efficiency on the stock loop and on uvloop."""
-    rounds = rounds or (1 if quick else 5)
+    rounds = rounds or (3 if quick else 7)
     ideal = items * max(delay / workers for delay, workers in zip(DELAYS, WORKERS, strict=True))
     for loop, budget in BUDGETS.items():
+        if loop == "uvloop" and importlib.util.find_spec("uvloop") is None:
+            continue
         contenders: dict[str, Contender] = {
             "ideal": lambda: ideal,
             "engine": _timed(_engine, items, fast=loop == "uvloop"),
             "hand": _timed(_hand, items, fast=loop == "uvloop"),
         }
-        for name, measured in side_by_side(contenders, "ideal", rounds).items():
+        for name, measured in side_by_side(contenders, "ideal", rounds, warm_up=False).items():
             engine = name == "engine"
             yield Result(
                 f"efficiency, {loop}" if engine else f"efficiency, {loop}, by hand",

@@ -108,7 +108,7 @@ async def durable_by_hand(functions: Sequence[Function], source: Source, workers
     loop = asyncio.get_running_loop()
     encode = msgspec.json.Encoder().encode
     queues: list[asyncio.Queue[tuple[int, Any]]] = [asyncio.Queue(CAPACITY) for _ in functions]
-    names = [function.__name__ for function in functions]  # type: ignore[attr-defined]
+    names = [function.__name__ for function in functions]
     next_id = 0
 
     def admission(stage: str, record: Any) -> tuple[Any, ...]:
@@ -128,12 +128,12 @@ async def durable_by_hand(functions: Sequence[Function], source: Source, workers
         queue, function = queues[number], functions[number]
         onward = queues[number + 1] if number + 1 < len(queues) else None
         while True:
-            id, record = await queue.get()
+            number_of_item, record = await queue.get()
             begun = time()
             made = await function(record)
             row = (made.n, made.title, made.year) if isinstance(made, Saved) else None
             admitted = [] if onward is None else [admission(names[number + 1], made)]
-            await commit(admitted, (begun, time(), id), row)
+            await commit(admitted, (begun, time(), number_of_item), row)
             if onward is not None:
                 await onward.put((admitted[0][0], made))
             queue.task_done()

@@ -53,11 +53,14 @@ class Measured:
     ratio: float
 
 
-def side_by_side(contenders: Mapping[str, Contender], reference: str, rounds: int) -> dict[str, Measured]:
+def side_by_side(
+    contenders: Mapping[str, Contender], reference: str, rounds: int, *, warm_up: bool = True
+) -> dict[str, Measured]:
     """Run the contenders in turns; what each of them makes of the reference."""
     names = list(contenders)
-    for name in names:
-        contenders[name]()
+    if warm_up:
+        for name in names:
+            contenders[name]()
     figures: dict[str, list[float]] = {name: [] for name in names}
     for number in range(rounds):
         turn = number % len(names)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from benchmarks.chart import draw
@@ -35,12 +36,12 @@ def write(results: Sequence[Result], folder: Path) -> None:
 def show(results: Sequence[Result], console: Console) -> None:
     """Print the table."""
     table = Table(box=None, pad_edge=False)
-    table.add_column("benchmark")
+    table.add_column("benchmark", no_wrap=True)
     for name in ("value", "baseline"):
-        table.add_column(name, justify="right")
-    table.add_column("unit")
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("unit", no_wrap=True)
     for name in ("ratio", "budget"):
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     table.add_column("met")
     for result in results:
         table.add_row(
@@ -52,6 +53,9 @@ def show(results: Sequence[Result], console: Console) -> None:
             bound(result),
             {True: "[green]yes", False: "[red]no", None: ""}[result.met],
         )
+    # The figures are worth more than the width of the terminal, or of none.
+    wide = console.options.update(width=1000)
+    console.width = max(console.width, Measurement.get(console, wide, table).maximum)
     console.print(table)
 
 

@@ -123,8 +123,8 @@ async def by_hand(functions: Sequence[Function], source: Source, workers: Sequen
 
     async def work(function: Function, queue: asyncio.Queue[Any], onward: asyncio.Queue[Any] | None) -> None:
         while True:
-            record = await queue.get()
-            made = await function(record)
+            taken = await queue.get()
+            made = await function(taken)
             if onward is not None:
                 await onward.put(made)
             queue.task_done()
@@ -135,8 +135,8 @@ async def by_hand(functions: Sequence[Function], source: Source, workers: Sequen
         for function, queue, out, count in zip(functions, queues, onward, workers, strict=True)
         for _ in range(count)
     ]
-    async for record in source(Inputs([])):
-        await queues[0].put(record)
+    async for raw in source(Inputs([])):
+        await queues[0].put(raw)
     for queue in queues:
         await queue.join()
     for task in tasks:

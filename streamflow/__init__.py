@@ -1,1 +1,134 @@
-"""streamflow."""
+"""streamflow makes a script that calls rate-limited APIs concurrent, and durable.
+
+The public names. All but those of records are imported when they are first used, so that a command line and a worker
+process that need few of them start fast. Records come at once because their decorator has the name of its module:
+imported later, the module would take the decorator's place.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from streamflow.record import latest, record, union
+
+if TYPE_CHECKING:
+    from streamflow.engine.context import Context as Context
+    from streamflow.engine.context import WorkerContext as WorkerContext
+    from streamflow.engine.launch import run_pipeline as run_pipeline
+    from streamflow.engine.pipeline import Pipeline as Pipeline
+    from streamflow.engine.run import Run as Run
+    from streamflow.engine.run import StageFigures as StageFigures
+    from streamflow.engine.run import Summary as Summary
+    from streamflow.engine.stage import Batch as Batch
+    from streamflow.engine.stage import Stage as Stage
+    from streamflow.errors import CredentialsRefused as CredentialsRefused
+    from streamflow.errors import NotFound as NotFound
+    from streamflow.errors import PermanentError as PermanentError
+    from streamflow.errors import PipelineError as PipelineError
+    from streamflow.errors import RecordError as RecordError
+    from streamflow.errors import Reject as Reject
+    from streamflow.errors import RetryLater as RetryLater
+    from streamflow.errors import ServiceError as ServiceError
+    from streamflow.errors import SettingsError as SettingsError
+    from streamflow.errors import Skip as Skip
+    from streamflow.errors import StreamflowError as StreamflowError
+    from streamflow.errors import TransientError as TransientError
+    from streamflow.errors import UsageError as UsageError
+    from streamflow.errors import WorkspaceError as WorkspaceError
+    from streamflow.http.client import Client as Client
+    from streamflow.http.client import Service as Service
+    from streamflow.limits.retry import Retry as Retry
+    from streamflow.sources.files import FoundFile as FoundFile
+    from streamflow.sources.files import Inputs as Inputs
+    from streamflow.storage.memory import MemoryStore as MemoryStore
+    from streamflow.storage.reader import Reader as Reader
+    from streamflow.storage.sqlite import SqliteStore as SqliteStore
+
+    __version__: str
+
+_HOMES = {
+    "streamflow.engine.context": ("Context", "WorkerContext"),
+    "streamflow.engine.launch": ("run_pipeline",),
+    "streamflow.engine.pipeline": ("Pipeline",),
+    "streamflow.engine.run": ("Run", "StageFigures", "Summary"),
+    "streamflow.engine.stage": ("Batch", "Stage"),
+    "streamflow.errors": (
+        "CredentialsRefused",
+        "NotFound",
+        "PermanentError",
+        "PipelineError",
+        "RecordError",
+        "Reject",
+        "RetryLater",
+        "ServiceError",
+        "SettingsError",
+        "Skip",
+        "StreamflowError",
+        "TransientError",
+        "UsageError",
+        "WorkspaceError",
+    ),
+    "streamflow.http.client": ("Client", "Service"),
+    "streamflow.limits.retry": ("Retry",),
+    "streamflow.sources.files": ("FoundFile", "Inputs"),
+    "streamflow.storage.memory": ("MemoryStore",),
+    "streamflow.storage.reader": ("Reader",),
+    "streamflow.storage.sqlite": ("SqliteStore",),
+}
+_HOME = {name: module for module, names in _HOMES.items() for name in names}
+
+__all__ = [
+    "Batch",
+    "Client",
+    "Context",
+    "CredentialsRefused",
+    "FoundFile",
+    "Inputs",
+    "MemoryStore",
+    "NotFound",
+    "PermanentError",
+    "Pipeline",
+    "PipelineError",
+    "Reader",
+    "RecordError",
+    "Reject",
+    "Retry",
+    "RetryLater",
+    "Run",
+    "Service",
+    "ServiceError",
+    "SettingsError",
+    "Skip",
+    "SqliteStore",
+    "Stage",
+    "StageFigures",
+    "StreamflowError",
+    "Summary",
+    "TransientError",
+    "UsageError",
+    "WorkerContext",
+    "WorkspaceError",
+    "__version__",
+    "latest",
+    "record",
+    "run_pipeline",
+    "union",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        value: Any = version("streamflow-engine")
+    elif name in _HOME:
+        value = getattr(importlib.import_module(_HOME[name]), name)
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

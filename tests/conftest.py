@@ -45,9 +45,9 @@ def _audit(event: str, args: tuple[Any, ...]) -> None:
 
 def _note_tasks(cancel_all: Any) -> Any:
     def note(loop: asyncio.AbstractEventLoop) -> None:
-        _left_tasks.extend(
-            repr(task) for task in asyncio.all_tasks(loop) if task.get_name() not in _LASTING_TASKS
-        )
+        if sys.exc_info()[1] is None:  # else the loop itself failed, and its main task could not end
+            tasks = asyncio.all_tasks(loop)
+            _left_tasks.extend(repr(task) for task in tasks if task.get_name() not in _LASTING_TASKS)
         cancel_all(loop)
 
     return note

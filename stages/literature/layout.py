@@ -171,7 +171,7 @@ def _without_furniture(pages: list[Page]) -> list[list[Word]]:
 def _set_apart(found: list[list[Word]], place: int) -> bool:
     """Whether a row at the edge of a page stands well away from the next."""
     other = found[1 if place == 0 else place - 1] if len(found) > 1 else []
-    return bool(other) and abs(other[0].y - found[place][0].y) > 2.2 * found[place][0].size
+    return bool(other) and abs(other[0].y - found[place][0].y) > 1.9 * found[place][0].size
 
 
 def _shape(text: str) -> str:

@@ -69,8 +69,7 @@ def _headless(lines: list[Line]) -> list[Found]:
         chain = best_chain(body, headed=False) if len(body) >= 4 else None
         if chain is None:
             continue
-        made = _numbered(body, chain)
-        found.append((start, Found([entry for entry in made if entry], headed=False)))
+        found.append((start, Found(_numbered(*_without_floats(body, chain, headed=False)), headed=False)))
         first, last = chain.markers[0].line, chain.markers[-1].line
         spans += [(start, start + first), (start + last + 1, end)]
     if found:
@@ -111,19 +110,21 @@ def _best_span(values: list[float]) -> tuple[int, int, float]:
 
 def _entries(body: list[Line], *, headed: bool) -> list[Entry]:
     chain = best_chain(body, headed=headed)
-    marked = {id(body[marker.line]) for marker in chain.markers} if chain else set()
-    bare = without_floats(body, lambda line: id(line) in marked if marked else starts_with_author(line.text))
-    if len(bare) < len(body):
-        body, chain = bare, best_chain(bare, headed=headed)
-    if not body:
-        return []
     if chain is None:
-        return _unnumbered(body)
+        return _unnumbered(without_floats(body, lambda line: starts_with_author(line.text)))
+    body, chain = _without_floats(body, chain, headed=headed)
     numbered = _numbered(body, chain)
     if len(chain.markers) >= 3 and (chain.style in ("bracket", "label", "raised") or chain.markers[0].line < 3):
         return numbered
     plain = _unnumbered(body)
     return numbered if sum(map(goodness, numbered)) >= 0.6 * sum(map(goodness, plain)) else plain
+
+
+def _without_floats(body: list[Line], chain: Chain, *, headed: bool) -> tuple[list[Line], Chain]:
+    marked = {id(body[marker.line]) for marker in chain.markers}
+    bare = without_floats(body, lambda line: id(line) in marked)
+    again = best_chain(bare, headed=headed) if len(bare) < len(body) else None
+    return (bare, again) if again else (body, chain)
 
 
 def _numbered(body: list[Line], chain: Chain) -> list[Entry]:

@@ -21,6 +21,15 @@ POLITE = Allowance("polite", requests=10, per=1.0, concurrency=3)
 MAX_ROWS = 1000
 PARAMETERS = {"query", "query.bibliographic", "query.title", "query.author", "query.container-title", "rows",
               "offset", "cursor", "select", "filter", "mailto"}  # fmt: skip
+SELECTABLE = {
+    "abstract", "accepted", "alternative-id", "approved", "archive", "article-number", "assertion", "author", "chair",
+    "clinical-trial-number", "container-title", "content-created", "content-domain", "created", "degree", "deposited",
+    "DOI", "editor", "event", "funder", "group-title", "indexed", "ISBN", "ISSN", "issn-type", "issue", "issued",
+    "is-referenced-by-count", "license", "link", "member", "original-title", "page", "posted", "prefix", "published",
+    "published-online", "published-print", "publisher", "publisher-location", "reference", "references-count",
+    "relation", "resource", "score", "short-container-title", "short-title", "standards-body", "subject", "subtitle",
+    "title", "translator", "type", "update-policy", "update-to", "updated-by", "URL", "volume",
+}  # fmt: skip
 FILTERS = {"from-pub-date", "until-pub-date", "type"}
 
 Record = dict[str, Any]
@@ -34,6 +43,11 @@ class CrossrefSimulator(Simulator):
         self.works = works or catalogue()
         self._records: dict[str, Record] = {}
         self._bodies: dict[str, bytes] = {}
+
+    @property
+    def environment(self) -> dict[str, str]:
+        # With an address one is in the polite pool, as everybody should be.
+        return {**super().environment, f"{self.variable}__EMAIL": "reader@example.org"}
 
     def identify(self, call: Call) -> tuple[str, str]:
         if call.path.startswith("/works/"):
@@ -110,6 +124,8 @@ class CrossrefSimulator(Simulator):
         items = [{**self.record(entry), "score": round(score, 6)} for score, entry in page]
         if "select" in query:
             wanted = query["select"].split(",")
+            if strange := sorted(set(wanted) - SELECTABLE):
+                return _invalid("parameter-not-allowed", strange[0], f"Select {strange[0]} is not available")
             items = [{name: item[name] for name in wanted if name in item} for item in items]
         message: Record = {"facets": {}}
         if cursor is not None:

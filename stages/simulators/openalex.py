@@ -43,7 +43,7 @@ class OpenAlexSimulator(Simulator):
         self.budget = budget
         self.api_key = api_key
         self.spent = 0.0
-        self._bodies: dict[str, bytes] = {}
+        self._bodies: dict[tuple[str, str], bytes] = {}
 
     def identify(self, call: Call) -> tuple[str, str]:
         if call.path.startswith("/works/"):
@@ -65,7 +65,7 @@ class OpenAlexSimulator(Simulator):
         if self.api_key is not None and call.query.get("api_key", self.api_key) != self.api_key:
             return _error(401, "Invalid API key", "The API key is not known")
         if call.path.startswith("/works/"):
-            return self._single(call.path[7:])
+            return self._single(call.path[7:], call.query)
         if call.path != "/works":
             return _error(404, "Not found", f"There is no {call.path}")
         cost = SEARCH_COST if "search" in call.query or ".search:" in call.query.get("filter", "") else FILTER_COST
@@ -75,7 +75,7 @@ class OpenAlexSimulator(Simulator):
         self.spent += cost
         return self._list(call.query)
 
-    def _single(self, name: str) -> Reply:
+    def _single(self, name: str, query: Mapping[str, str]) -> Reply:
         asked = re.sub(r"^https?://openalex\.org/(?:works/)?", "", name, flags=re.IGNORECASE)
         if re.fullmatch(r"[Ww]\d+", asked):
             entry = self.works.by_openalex.get(asked.upper())
@@ -89,9 +89,13 @@ class OpenAlexSimulator(Simulator):
             return _error(404, "Not found", f"Work {name} not found")
         if moved:
             return Reply(301, b"", "text/html", {"Location": f"{self.url}/works/{entry.openalex}"})
-        body = self._bodies.get(entry.key)
+        select = query.get("select", "")
+        body = self._bodies.get((entry.key, select))
         if body is None:
-            body = self._bodies[entry.key] = msgspec.json.encode(work_object(entry, self.publisher()))
+            chosen = _selected([work_object(entry, self.publisher())], select)
+            if isinstance(chosen, Reply):
+                return chosen
+            body = self._bodies[entry.key, select] = msgspec.json.encode(chosen[0])
         return Reply(body=body)
 
     def _list(self, query: Mapping[str, str]) -> Reply:
@@ -128,7 +132,10 @@ class OpenAlexSimulator(Simulator):
         for score, entry in page:
             result = work_object(entry, publisher)
             results.append(result if score is None else {"relevance_score": round(score * 10, 4), **result})
-        return Reply.json({"meta": meta, "results": results, "group_by": []})
+        chosen = _selected(results, query.get("select", ""))
+        if isinstance(chosen, Reply):
+            return chosen
+        return Reply.json({"meta": meta, "results": chosen, "group_by": []})
 
     def _filter(
         self, scored: list[tuple[float | None, Entry]], name: str, value: str
@@ -157,6 +164,17 @@ class OpenAlexSimulator(Simulator):
 
 def _error(status: int, error: str, message: str, headers: Mapping[str, str] | None = None) -> Reply:
     return Reply.json({"error": error, "message": message}, status, headers)
+
+
+def _selected(results: list[Record], select: str) -> list[Record] | Reply:
+    """Only the root fields that `select` names; an error for one that there is not."""
+    if not select or not results:
+        return results
+    names = [name.strip() for name in select.split(",")]
+    unknown = [name for name in names if name not in results[0]]
+    if unknown:
+        return _error(400, "Invalid query parameters error", f"{unknown[0]} is not a valid select field")
+    return [{name: result[name] for name in names} for result in results]
 
 
 def _known(entry: Entry) -> list[Copy]:

@@ -272,12 +272,12 @@ TITLES = (
     "What {m} can and cannot tell us about {t}",
     "Beyond averages: {t} in {s}",
     "Rethinking {t} in {s} with {m}",
-    "{M} reveals {t} in {s}",
+    "{T} in {s} revealed by {m}",
     "A decade of {t} in {s}",
     "On the onset of {t} in {s}",
     "Two regimes of {t} in {s}",
     "{T} and {t2} in {s}",
-    "Is {t} overestimated? New results on {s} from {m}",
+    "Do we overestimate {t}? New results on {s} from {m}",
     "Towards a unified account of {t} and {t2}",
 )
 

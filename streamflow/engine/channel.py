@@ -27,14 +27,19 @@ class ChannelClosed(Exception):
 
 
 class Channel(asyncio.Queue[T], Generic[T]):
-    """A channel for at most `capacity` values, any number for 0; with `newest_first` the last put is taken first."""
+    """A channel for at most `capacity` values, any number for 0; with `newest_first` the last put is taken first.
+
+    A value is never None.
+    """
 
     def __init__(self, capacity: int, *, newest_first: bool = False) -> None:
         super().__init__(capacity)
         self._room = capacity if capacity > 0 else float("inf")
-        self._take = self._values.pop if newest_first else self._values.popleft
-        # Consumers that wait for a value and were not woken. Not empty only while no value is free for them.
+        self._next = self._values.pop if newest_first else self._values.popleft
+        # Consumers that wait and were not woken. At most one is on its way (`_waking`): it wakes the next if it leaves
+        # values behind. So values never lie while all consumers sleep, and one that can take all by itself does.
         self._consumers: deque[asyncio.Future[None]] = deque()
+        self._waking = False
         # Producers that wait, in order, each with its value. Not empty only while the channel is full: whoever takes
         # a value puts the first producer's value in its place at once.
         self._producers: OrderedDict[asyncio.Future[None], T] = OrderedDict()
@@ -46,7 +51,7 @@ class Channel(asyncio.Queue[T], Generic[T]):
         self._values: deque[T] = deque()
 
     def _get(self) -> T:
-        return self._take()
+        return self._next()
 
     def _put(self, item: T) -> None:
         self._values.append(item)
@@ -74,7 +79,7 @@ class Channel(asyncio.Queue[T], Generic[T]):
         if self._closed:
             raise ChannelClosed
         self._values.append(item)
-        if self._consumers:
+        if self._consumers and not self._waking:
             self._wake_consumer()
 
     async def put(self, item: T) -> None:
@@ -93,13 +98,20 @@ class Channel(asyncio.Queue[T], Generic[T]):
             # Absent when the value was taken over, also if the cancellation came after that.
             self._producers.pop(place, None)
 
-    def get_nowait(self) -> T:
-        """Raises QueueEmpty."""
+    def take(self) -> T | None:
+        """A value, or None where there is none: `get_nowait` without the cost of an exception."""
         if not self._values:
-            raise QueueEmpty
-        item = self._take()
+            return None
+        item = self._next()
         if self._producers:
             self._admit_producer()
+        return item
+
+    def get_nowait(self) -> T:
+        """Raises QueueEmpty."""
+        item = self.take()
+        if item is None:
+            raise QueueEmpty
         return item
 
     async def get(self) -> T:
@@ -113,9 +125,15 @@ class Channel(asyncio.Queue[T], Generic[T]):
                 if place.cancelled():
                     with contextlib.suppress(ValueError):  # absent when passed over by a wake-up
                         self._consumers.remove(place)
-                elif self._values:
-                    self._wake_consumer()  # it was woken for a value that it will not take
+                else:
+                    self._waking = False
+                    self._pass_on()
                 raise
+            self._waking = False
+            if self._values:
+                item = self.get_nowait()
+                self._pass_on()
+                return item
         return self.get_nowait()
 
     def close(self) -> None:
@@ -134,11 +152,16 @@ class Channel(asyncio.Queue[T], Generic[T]):
                 place.set_result(None)
                 return
 
+    def _pass_on(self) -> None:
+        if self._values and self._consumers and not self._waking:
+            self._wake_consumer()
+
     def _wake_consumer(self) -> None:
         while self._consumers:
             place = self._consumers.popleft()
             if not place.done():
                 place.set_result(None)
+                self._waking = True
                 return
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -40,6 +40,9 @@ CHUNK = 64
 """Outputs of a streaming stage that are committed at once, at most."""
 
 
+Handle = Callable[[Item, "Slot"], Awaitable[None]]
+
+
 class Route:
     """Where records of one type go: into a table, into the channels of the stages that take it, or both.
 
@@ -56,12 +59,9 @@ class Route:
 
 
 class Slot:
-    """One worker as the watchdog sees it.
+    """One worker as the watchdog sees it. `items` are in its hands; `waiting` says for what it waits, if it does."""
 
-    `items` are in its hands since `begun`, a time of the loop's clock; `waiting` says for what it waits, if it does.
-    """
-
-    __slots__ = ("begun", "breathe_at", "deadline", "expired", "items", "number", "stage", "task", "told_stuck", "waiting")
+    __slots__ = ("breathe_at", "deadline", "expired", "items", "number", "stage", "task", "told_stuck", "waiting")
 
     def __init__(self, stage: str, number: int, clock: Callable[[], float]) -> None:
         self.stage = stage
@@ -72,7 +72,6 @@ class Slot:
         self.expired = False
         self.told_stuck = False
         self.waiting: str | None = None
-        self.begun = 0.0
         self.breathe_at = 0.0
 
 
@@ -100,11 +99,11 @@ class Pool:
         self.slots = [Slot(stage.name, number, shared.clock) for number in range(stage.workers)]
         self.done = self.skipped = self.dead = self.retries = 0
         self.stopping = False
-        self.handle = self._handle
+        self._special: Handle | None = None
         if stage.batch is not None:
-            self.handle = self._handle_alone
+            self._special = self._handle_gathered
         elif stage.signature.streams:
-            self.handle = self._handle_stream
+            self._special = self._handle_stream
         self._call = call
         self._shared = shared
         self._store = shared.store
@@ -120,24 +119,69 @@ class Pool:
         """Items in workers' hands."""
         return sum(len(slot.items) for slot in self.slots)
 
-    async def work(self, slot: Slot) -> None:
-        """One worker's life: until the pool stops."""
+    async def work(self, slot: Slot, lone: Item | None = None) -> None:
+        """One worker's life: until the pool stops. With a `lone` item, one attempt at that and no more.
+
+        An attempt goes from the channel to the commit and on into the next channels. For plain stages it is written
+        out here, because a call per item would cost a tenth of the engine's own time.
+        """
         current.set(slot.deadline)
         slot.task = asyncio.current_task()
-        channel, handle, clock, batch = self.channel, self.handle, self._clock, self.stage.batch
+        if self._special is not None:
+            return await (self._work_special(slot, self._special) if lone is None else self._special(lone, slot))
+        clock, call, timeout, deadline = self._clock, self._call, self._timeout, slot.deadline
+        take, channels, produces, finish = self.channel.take, self._channels, self._produces, self._store.finish
+        durable = self._durable
         while not self.stopping:
-            try:
-                item = channel.get_nowait()
-            except QueueEmpty:
-                item = await channel.get()
+            item = lone or take()
+            if item is None:
+                item = await self.channel.get()
                 slot.breathe_at = clock() + BREATH
-            if batch is None:
-                await handle(item, slot)
+            slot.items = (item,)
+            now = clock()
+            deadline.at = now + timeout
+            if durable:
+                item.started = time.time()
+            try:
+                outcome = await call(item.record)
+                deadline.at = NEVER
+                if slot.expired:
+                    raise self._timed_out(slot)
+                children: Sequence[Item] = ()
+                rows: Sequence[Any] = ()
+                if outcome is not None:
+                    route = produces.get(type(outcome))
+                    if route is not None and route.lone_taker is not None:
+                        children = (Item(route.lone_taker, outcome, route.key_of(outcome)),)
+                    else:
+                        children, rows = self._route(outcome)
+            except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
+                deadline.at = NEVER
+                await self._failed(item, slot, error)
             else:
-                await self._handle_batch(await self._gather(item, batch, slot), slot)
-            if slot.begun > slot.breathe_at:
+                fresh = None if rows else finish(item, children)
+                if fresh is None:
+                    await self._settle(item, State.DONE, slot, children, rows)
+                else:
+                    self.done += 1
+                    if len(fresh) == 1:  # one goes, one comes: `alive` stays
+                        try:
+                            channels[fresh[0].stage].put_nowait(fresh[0])
+                        except (QueueFull, ChannelClosed):
+                            await self._put(fresh, slot)
+                    else:
+                        await self._leave(fresh, slot)
+            slot.items = ()
+            if lone is not None:
+                return
+            if now > slot.breathe_at:
                 await asyncio.sleep(0)
                 slot.breathe_at = clock() + BREATH
+
+    async def _work_special(self, slot: Slot, handle: Handle) -> None:
+        while not self.stopping:
+            await handle(await self.channel.get(), slot)
+            await asyncio.sleep(0)
 
     def stop(self) -> None:
         """Take no more items. Workers end when the item in hand has; idle ones at once."""
@@ -145,43 +189,6 @@ class Pool:
         for slot in self.slots:
             if not slot.items and slot.task is not None:
                 slot.task.cancel()
-
-    async def _handle(self, item: Item, slot: Slot) -> None:
-        """One attempt at an item, from the channel to the commit and on into the next channels."""
-        slot.items = (item,)
-        deadline = slot.deadline
-        if self._durable:
-            item.started = time.time()
-        slot.begun = begun = self._clock()
-        deadline.at = begun + self._timeout
-        try:
-            outcome = await self._call(item.record)
-            deadline.at = NEVER
-            if slot.expired:
-                raise self._timed_out(slot)
-            route = self._produces.get(type(outcome))
-            rows: Sequence[Any] = ()
-            if route is not None and route.lone_taker is not None:
-                children: Sequence[Item] = (Item(route.lone_taker, outcome, route.key_of(outcome)),)
-            else:
-                children, rows = self._route(outcome)
-        except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
-            deadline.at = NEVER
-            await self._failed(item, slot, error)
-        else:
-            fresh = None if rows else self._store.finish(item, children)
-            if fresh is None:
-                await self._settle(item, State.DONE, slot, children, rows)
-            else:
-                self.done += 1
-                if len(fresh) == 1:
-                    try:
-                        self._channels[fresh[0].stage].put_nowait(fresh[0])
-                    except (QueueFull, ChannelClosed):
-                        await self._put(fresh, slot)
-                else:
-                    await self._leave(fresh, slot)
-        slot.items = ()
 
     def _timed_out(self, slot: Slot) -> BaseException:
         """What a worker's cancellation by the watchdog means to its item."""
@@ -318,8 +325,7 @@ class Pool:
         slot.items = (item,)
         item.started = time.time()
         stream = _Stream(self, item, slot)
-        slot.begun = self._clock()
-        slot.deadline.at = slot.begun + self._timeout
+        slot.deadline.at = self._clock() + self._timeout
         try:
             await stream.run(self._call(item.record))  # type: ignore[arg-type]
             if slot.expired:
@@ -340,6 +346,11 @@ class Pool:
 
     # --- batch stages ----------------------------------------------------------------------------------------------
 
+    async def _handle_gathered(self, first: Item, slot: Slot) -> None:
+        batch = self.stage.batch
+        if batch is not None:
+            await self._handle_batch(await self._gather(first, batch, slot), slot)
+
     async def _gather(self, first: Item, batch: Batch, slot: Slot) -> list[Item]:
         """Up to `max_size` items, waiting at most `max_wait` seconds after the first."""
         slot.items = items = [first]
@@ -357,17 +368,13 @@ class Pool:
                     break
         return items
 
-    async def _handle_alone(self, item: Item, slot: Slot) -> None:
-        await self._handle_batch([item], slot)
-
     async def _handle_batch(self, items: list[Item], slot: Slot) -> None:
         """One attempt at a batch; if it fails whole, its items are tried one by one."""
         slot.items = items
         now = time.time()
         for item in items:
             item.started = now
-        slot.begun = self._clock()
-        slot.deadline.at = slot.begun + self._timeout
+        slot.deadline.at = self._clock() + self._timeout
         try:
             outcomes = await self._call([item.record for item in items])
             slot.deadline.at = NEVER

@@ -17,7 +17,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from streamflow.deadline import current
 from streamflow.engine.channel import Channel
 from streamflow.engine.executors import Call, executor
 from streamflow.engine.feeder import Feeder
@@ -256,14 +255,10 @@ class Run:
     async def _work_alone(self) -> None:
         """The lone worker of a sequential run: the item put last, of whatever stage, comes first."""
         channel = next(iter(self._shared.channels.values()))
-        task = asyncio.current_task()
         while not self._stop.is_set():
             item = await channel.get()
             pool = self.pools[item.stage]
-            slot = pool.slots[0]
-            slot.task = task
-            current.set(slot.deadline)
-            await pool.handle(item, slot)
+            await pool.work(pool.slots[0], item)
 
     def _start_feeding(
         self, group: asyncio.TaskGroup, helpers: list[asyncio.Task[None]]

@@ -32,6 +32,7 @@ _SECRET_PARAMETER = re.compile(
 _PAIR = re.compile(r"([\w.-]{1,40})=([^&#\s\"'<>]+)", re.ASCII)
 _SHORTEST = 4  # a shorter secret would blank out ordinary words
 _SNIPPET = 200
+_LONGEST_URL = 500
 _NEXT = re.compile(
     r'<([^<>]{1,2000})>((?:\s*;\s*[a-z*-]{1,20}\s*=\s*(?:"[^"]{0,200}"|[^\s",;]{0,200})){0,10})', re.IGNORECASE
 )
@@ -82,7 +83,7 @@ class Redaction:
             form
             for secret in secrets
             if len(secret) >= _SHORTEST
-            for form in (secret, quote(secret, safe=""), quote(secret), quote_plus(secret))
+            for form in (secret, secret.replace(" ", "+"), quote(secret, safe=""), quote(secret), quote_plus(secret))
         }
         longest_first = sorted(forms, key=len, reverse=True)
         self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
@@ -90,7 +91,11 @@ class Redaction:
     def url(self, url: URL) -> str:
         """The URL for people: no user or password, no fragment, no secret query values."""
         shown = url.with_user(None) if url.absolute else url
-        return self.text(unquote(str(shown.with_fragment(None))))
+        # Before unquoting no value holds a space or an ampersand, after it the known secrets stand as we
+        # know them.
+        text = self.text(unquote(self.text(str(shown.with_fragment(None)))))
+        text = "".join(character if character.isprintable() else "?" for character in text)
+        return text if len(text) <= _LONGEST_URL else f"{text[:_LONGEST_URL]}…"
 
     def text(self, text: str) -> str:
         """The text without known secrets, and without the values of `name=value` pairs that look secret."""
@@ -130,6 +135,16 @@ def error_for(
     if status < 400:
         return BadAnswer(message, service=service, status=status)
     return PermanentError(message, service=service, status=status)
+
+
+def redirect_target(response_url: URL, location: str) -> URL | None:
+    """Where a redirect leads, without user and password; `None` if that is not on the web."""
+    try:
+        target = response_url.join(URL(location))
+        target.port  # noqa: B018 - a port that is no number is only found out here
+    except ValueError:
+        return None
+    return target.with_user(None) if target.scheme in ("http", "https") and target.host else None
 
 
 def _snippet(response: Response, redaction: Redaction) -> str:

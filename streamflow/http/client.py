@@ -23,7 +23,16 @@ import msgspec
 from yarl import URL
 
 from streamflow.errors import BadAnswer, Overloaded, PermanentError, ServiceError, TooLarge, Unreachable
-from streamflow.http.answers import MAX_REDIRECTS, REDIRECTS, Redaction, Response, error_for, origin
+from streamflow.http.answers import (
+    MAX_REDIRECTS,
+    REDIRECTS,
+    Redaction,
+    Response,
+    error_for,
+    origin,
+    redirect_target,
+)
+from streamflow.http.failures import failure
 from streamflow.limits.limit import Limit
 
 T = TypeVar("T")
@@ -235,7 +244,7 @@ class Client:
             except TimeoutError:
                 raise self._unreachable(target, f"did not answer within {service.timeout:g} s") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise self._failure(target, error) from None  # aiohttp's messages quote the URL, secrets included
+                raise failure(error, service.name, self._shown(target)) from None
             self.limit.learn(response.headers)
             self._raise_for_status(response)
         return response
@@ -308,11 +317,8 @@ class Client:
                 service=self.service.name,
                 status=response.status,
             )
-        try:
-            target = response.url.join(URL(response.headers["location"]))
-        except ValueError:
-            target = URL()
-        if target.scheme not in ("http", "https") or not target.host:
+        target = redirect_target(response.url, response.headers["location"])
+        if target is None:
             raise BadAnswer(
                 f"{self.service.name} redirected {shown} to something that is no web address",
                 service=self.service.name,
@@ -342,22 +348,3 @@ class Client:
 
     def _unreachable(self, url: URL, what: str) -> Unreachable:
         return Unreachable(f"{self.service.name} {what}: {self._shown(url)}", service=self.service.name)
-
-    def _failure(self, url: URL, error: Exception) -> ServiceError:
-        """Our error for one of aiohttp's. Its own words are not repeated."""
-        name = self.service.name
-        if isinstance(error, aiohttp.InvalidURL | UnicodeError):
-            return PermanentError(f"{name} cannot be asked: {self._shown(url)} is no valid URL", service=name)
-        if isinstance(error, aiohttp.ClientPayloadError):
-            return BadAnswer(f"{name} sent a body that ended early or was garbled: {self._shown(url)}", service=name)
-        if isinstance(error, aiohttp.ClientResponseError):
-            return BadAnswer(f"{name} sent something other than HTTP: {self._shown(url)}", service=name)
-        if isinstance(error, aiohttp.ClientConnectorDNSError):
-            return self._unreachable(url, "has a host name that does not resolve")
-        if isinstance(error, aiohttp.ClientSSLError):
-            return self._unreachable(url, f"could not be reached over TLS ({type(error).__name__})")
-        if isinstance(error, aiohttp.ClientConnectorError):
-            return self._unreachable(url, f"could not be reached ({error.os_error.strerror or 'no connection'})")
-        if isinstance(error, aiohttp.ClientConnectionError | OSError):
-            return self._unreachable(url, "broke off the connection")
-        return BadAnswer(f"{name} could not be understood ({type(error).__name__}): {self._shown(url)}", service=name)

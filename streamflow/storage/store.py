@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
+import msgspec
+
 from streamflow.record import Key, RecordType
 
 
@@ -27,19 +29,20 @@ class State(StrEnum):
     DEAD = "dead"
 
 
-class Item:
-    """One record's passage through one stage. `id` is 0 until a store admits it."""
+class Item(msgspec.Struct, eq=False):
+    """One record's passage through one stage. `id` is 0 until a durable store admits it.
 
-    __slots__ = ("attempts", "due", "id", "key", "record", "stage", "started")
+    `due` is when to try again and `started` when the attempt began, both in seconds since the epoch. A Struct,
+    because one is made for every record and stage, and it is made in a third of a slotted class's time.
+    """
 
-    def __init__(self, stage: str, record: Any, key: Key, id: int = 0, attempts: int = 0) -> None:
-        self.stage = stage
-        self.record = record
-        self.key = key
-        self.id = id
-        self.attempts = attempts
-        self.due: float | None = None
-        self.started = 0.0
+    stage: str
+    record: Any
+    key: Key
+    id: int = 0
+    attempts: int = 0
+    due: float | None = None
+    started: float = 0.0
 
     def __repr__(self) -> str:
         return f"<Item {self.stage} {self.key!r}>"

@@ -32,9 +32,6 @@ async def sending(raw: bytes, *, then_hang: bool = False) -> AsyncIterator[URL]:
     tasks: set[asyncio.Task[None]] = set()
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
         try:
             await reader.readuntil(b"\r\n\r\n")
             writer.write(raw)
@@ -45,14 +42,19 @@ async def sending(raw: bytes, *, then_hang: bool = False) -> AsyncIterator[URL]:
             pass
         finally:
             writer.close()
-            tasks.discard(task)
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
+    def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        tasks.add(asyncio.create_task(answer(reader, writer)))
+
+    server = await asyncio.start_server(connected, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     try:
         yield URL(f"http://127.0.0.1:{port}/")
     finally:
         server.close()
         await server.wait_closed()
-        if tasks:
-            await asyncio.wait(tasks, timeout=5)
+        for _ in range(5):  # what was just accepted becomes a task only in the next turns
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

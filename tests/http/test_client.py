@@ -298,7 +298,10 @@ async def test_an_endless_error_page_is_cut_off() -> None:
             await api.json("/", type=Work)
 
 
-SECRETS = {"headers": {"X-Api-Key": "sesame-1", "Authorization": "Bearer sesame-2"}, "params": {"api_key": "sesame-3"}}
+SECRETS: dict[str, Any] = {
+    "headers": {"X-Api-Key": "sesame-1", "Authorization": "Bearer sesame-2"},
+    "params": {"api_key": "sesame-3"},
+}
 
 
 async def test_a_redirect_within_the_api_keeps_credentials_and_one_across_origins_drops_them() -> None:

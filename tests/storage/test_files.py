@@ -72,9 +72,7 @@ async def test_an_input_about_to_go_away_is_linked_and_survives_its_removal(tmp_
 
 
 @pytest.mark.asyncio
-async def test_where_links_are_impossible_the_file_is_copied(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_where_links_are_impossible_the_file_is_copied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*args: object, **kwargs: object) -> None:
         raise PermissionError(1, "no links here")
 
@@ -118,9 +116,7 @@ async def test_what_cannot_be_taken_in_is_refused_and_leaves_nothing(tmp_path: P
 
 
 @pytest.mark.asyncio
-async def test_a_file_written_to_during_the_read_is_not_stored(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_file_written_to_during_the_read_is_not_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     source = tmp_path / "growing"
     source.write_bytes(b"one")
     files = store(tmp_path)
@@ -247,9 +243,7 @@ async def test_a_symlink_in_the_store_is_not_written_through(tmp_path: Path) -> 
 
 
 @pytest.mark.asyncio
-@pytest.mark.parametrize(
-    "name", ["\ud800", "a\udcffb", "nul\x00", "line\nbreak", "العربية", "論文.pdf", "🜚", "a\\b"]
-)
+@pytest.mark.parametrize("name", ["\ud800", "a\udcffb", "nul\x00", "line\nbreak", "العربية", "論文.pdf", "🜚", "a\\b"])
 async def test_any_text_is_a_name_and_distinct_names_stay_distinct(tmp_path: Path, name: str) -> None:
     files = store(tmp_path)
     stored = await files.write(name, b"data")

@@ -105,6 +105,8 @@ def choose(paper: Paper, count: int, seed: int) -> list[Printed]:
     form = FORMS[paper.form]
     chance = random.Random(seed)  # noqa: S311
     works = [entry for entry in catalogue().entries if entry.downloadable or entry.closed]
+    if not form.titles:  # only Crossref finds a work by its place
+        works = [entry for entry in works if entry.in_crossref or entry.venue == "arXiv"]
     fits = [entry for entry in works if _printable(entry, form, wide=paper.look.fonts is not None)]
     own = [entry for entry in fits if entry.field == paper.field.name]
     rare = [entry for entry in own if not entry.key.startswith("w")]

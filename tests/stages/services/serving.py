@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from types import SimpleNamespace
-from typing import Any, cast
+from pathlib import Path
+from typing import Any
 
 from aiohttp import web
 
 from streamflow.engine.context import Context
-from streamflow.http.client import Client, Service, open_session
-from streamflow.limits.limit import Limit
-from streamflow.settings import ServiceSettings
+from streamflow.http.client import open_session
+from streamflow.limits.registry import Registry
+from streamflow.settings import load_settings
+from streamflow.storage.files import FileStore
+
+SERVICES = ("crossref", "openalex", "unpaywall", "arxiv", "publisher")
 
 Answer = Any
 """What to send: something JSON can hold, or a whole response."""
@@ -55,19 +58,10 @@ async def serving(answers: Mapping[str, Answer]) -> AsyncIterator[Server]:
 
 
 @asynccontextmanager
-async def context(server: Server, **settings: Any) -> AsyncIterator[Context]:
+async def context(server: Server, workspace: Path | None = None, **settings: Any) -> AsyncIterator[Context]:
     """What a run gives to a resource, with every service at `server`. `settings` are those of any service."""
+    folder = workspace or Path("/nonexistent")
+    known = {"base_url": server.url, "rate": 10_000.0} | settings
+    overrides = {"services": dict.fromkeys(SERVICES, known), "download": {"allow_private": True}}
     async with open_session() as session:
-        configured = ServiceSettings(base_url=server.url, **settings)
-
-        def client(
-            service: Service, *, headers: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
-        ) -> Client:
-            limit = Limit(service.name, concurrency=service.concurrency)
-            return Client(
-                service, session=session, limit=limit, base_url=configured.base_url, headers=headers, params=params
-            )
-
-        services = dict.fromkeys(("crossref", "openalex", "unpaywall", "arxiv"), configured)
-        made = SimpleNamespace(client=client, settings=SimpleNamespace(services=services), session=session)
-        yield cast("Context", made)
+        yield Context(folder, load_settings(folder, overrides), session, Registry(), FileStore(folder / "files"))

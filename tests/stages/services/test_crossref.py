@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 from aiohttp import web
@@ -75,8 +76,6 @@ async def test_odd_dois_arrive_as_they_are() -> None:
     async with serving({}) as server, context(server) as made, Crossref(made) as crossref:
         with pytest.raises(NotFound):
             await crossref.work(doi)
-    from urllib.parse import unquote
-
     assert unquote(server.requests[0][0]) == f"/works/{doi}"
 
 

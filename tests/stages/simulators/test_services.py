@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,6 +16,7 @@ from stages.simulators.literature import SERVICES, literature_simulators
 from stages.simulators.openalex import OpenAlexSimulator
 from stages.simulators.publisher import BOMB_SIZE, PublisherSimulator
 from stages.simulators.unpaywall import UnpaywallSimulator
+from streamflow.settings import load_settings
 
 pytestmark = pytest.mark.asyncio
 ENTRIES = catalogue().entries
@@ -66,7 +68,7 @@ async def test_crossref_errors() -> None:
         status, response, body = await get(f"{crossref.url}/works/10.5555/nobody")
         assert (status, response.content_type, body) == (404, "text/plain", b"Resource not found.")
         for path in (f"/works/{ANY.doi}?query.author=x", "/works?rows=1001", "/works?rows=x", "/works?cursor=zz",
-                     "/works?colour=red", "/works?filter=colour:red"):  # fmt: skip
+                     "/works?colour=red", "/works?select=colour", "/works?filter=colour:red"):  # fmt: skip
             status, _, body = await get(crossref.url + path)
             assert status == 400
             assert (body["status"], body["message-type"]) == ("failed", "validation-failure")
@@ -160,6 +162,18 @@ async def test_openalex_searches_for_all_words_in_titles() -> None:
                 f"{openalex.url}/works", params={name: f"{text} xylophone" for name, text in params.items()}
             )
             assert body["meta"]["count"] == 0
+
+
+async def test_openalex_selects_fields_of_single_works_and_lists() -> None:
+    async with OpenAlexSimulator() as openalex:
+        for select, expected in (("id,doi", 200), ("id,colour", 400)):
+            status, _, body = await get(f"{openalex.url}/works/{ANY.openalex}", params={"select": select})
+            assert status == expected
+            assert expected == 400 or body.keys() == {"id", "doi"}
+            query = {"filter": f"openalex:{ANY.openalex}", "select": select}
+            status, _, body = await get(f"{openalex.url}/works", params=query)
+            assert status == expected
+            assert expected == 400 or [sorted(result) for result in body["results"]] == [["doi", "id"]]
 
 
 async def test_openalex_filters_pages_and_refuses_what_is_wrong() -> None:
@@ -273,6 +287,21 @@ async def test_arxiv_papers_are_served_where_its_variable_points() -> None:
             _, response, _ = await get(f"{base}/pdf/{name}")
             assert response.content_type == "application/pdf"
         assert (await get(f"{base}/pdf/2101.00001"))[0] == 404
+
+
+async def test_the_environment_is_what_the_settings_know(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    environment: dict[str, str] = {}
+    async with AsyncExitStack() as stack:
+        for simulator in literature_simulators():
+            await stack.enter_async_context(simulator)
+            environment |= simulator.environment
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    settings = load_settings(tmp_path)
+    assert settings.services.keys() >= {*SERVICES, "arxiv"}
+    assert all((settings.services[name].base_url or "").startswith("http://127.0.0.1:") for name in SERVICES)
+    assert settings.services["unpaywall"].email
+    assert settings.download.allow_private
 
 
 async def test_faults_and_latency_by_service_and_unknown_services() -> None:

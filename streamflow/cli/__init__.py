@@ -1,0 +1,70 @@
+"""The command line: one module per verb, which turns arguments into calls.
+
+What a command needs is imported inside it, so that `--help` answers at once.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated, NoReturn
+
+import typer
+
+from streamflow.cli import bench, dead, demo, export, graph, journal, retry, run, simulate, status, watch
+from streamflow.cli.output import tell
+from streamflow.errors import UsageError
+
+app = typer.Typer(
+    name="streamflow",
+    help="Runs pipelines that call rate-limited APIs on many documents, and remembers where they stand.",
+    epilog="Exit codes: 0 done, 1 failed, 2 usage or settings, 3 finished with dead letters, 4 credentials refused, "
+    "5 a service stayed unavailable, 130 or 143 stopped by a signal.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for verb in (run.run, watch.watch, bench.bench, status.status):
+    app.command()(verb)
+app.add_typer(dead.app, name="dead")
+app.command()(retry.retry)
+app.add_typer(journal.app, name="journal")
+for verb in (graph.graph, simulate.simulate, demo.demo, export.export):
+    app.command()(verb)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        print(f"streamflow {version('streamflow-engine')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    pass
+
+
+def main() -> NoReturn:
+    """The entry point. Ends the process with the exit code of design §7."""
+    sys.exit(_main())
+
+
+def _main() -> int:
+    try:
+        app(prog_name="streamflow")
+    except UsageError as error:
+        tell(f"Error: {error}")
+        return 2
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has gone; the interpreter must not fail when it flushes.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    return 0

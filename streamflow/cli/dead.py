@@ -1,0 +1,85 @@
+"""`streamflow dead`: items that failed for good, and why."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from streamflow.cli.output import give, give_json, one_line, table, tell
+from streamflow.cli.status import JsonOption
+from streamflow.cli.workspaces import WorkspaceOption, chosen
+from streamflow.errors import UsageError
+
+if TYPE_CHECKING:
+    from streamflow.storage.inspect import DeadLetter
+
+app = typer.Typer(help="Show the items that failed for good (dead letters).", no_args_is_help=True)
+StageOption = Annotated[str | None, typer.Option("--stage", metavar="STAGE", help="Only those of this stage.")]
+
+
+@app.command("list")
+def list_(workspace: WorkspaceOption = None, stage: StageOption = None, as_json: JsonOption = False) -> None:
+    """List the dead letters with their reasons, the latest first."""
+    from streamflow.storage import inspect
+
+    folder = chosen(workspace)
+    found = inspect.dead_letters(folder, stage=stage)
+    if as_json:
+        give_json([_plain(letter) for letter in found])
+    elif found:
+        rows = [
+            [one_line(letter.stage), one_line(letter.key, 60), str(letter.attempts), one_line(letter.error, 120)]
+            for letter in found
+        ]
+        give(table(["stage", "key", "attempts", "reason"], rows, right=[2]))
+    else:
+        tell("There are no dead letters.")
+
+
+@app.command()
+def show(
+    key: Annotated[str, typer.Argument(metavar="KEY", help="The item's key, as `dead list` prints it.")],
+    workspace: WorkspaceOption = None,
+    stage: StageOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Show all that is known of a dead letter: its record, its attempts, its whole error."""
+    from streamflow.storage import inspect
+
+    folder = chosen(workspace)
+    found = inspect.dead_letters(folder, stage=stage, key=key)
+    if not found:
+        # The key may have been copied from what we printed, with its control characters escaped.
+        found = [letter for letter in inspect.dead_letters(folder, stage=stage) if one_line(letter.key) == key]
+    if not found:
+        raise UsageError(f"There is no dead letter with the key {key!r}. `streamflow dead list -w {folder}` lists them.")
+    if as_json:
+        give_json([_plain(letter) for letter in found])
+        return
+    for letter in found:
+        give(f"stage     {one_line(letter.stage)}")
+        give(f"key       {one_line(letter.key)}")
+        give(f"attempts  {letter.attempts}")
+        give(f"admitted  {_time(letter.admitted)}")
+        give(f"ended     {_time(letter.ended)}")
+        give(f"reason    {letter.error}")
+        give(f"record    {json.dumps(_record(letter), indent=2, ensure_ascii=False)}")
+
+
+def _plain(letter: DeadLetter) -> dict[str, Any]:
+    return {**asdict(letter), "record": _record(letter)}
+
+
+def _record(letter: DeadLetter) -> Any:
+    try:
+        return json.loads(letter.record)
+    except ValueError:
+        return letter.record
+
+
+def _time(seconds: float | None) -> str:
+    return "-" if seconds is None else time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))

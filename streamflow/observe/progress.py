@@ -1,0 +1,146 @@
+"""The progress of a run on stderr: a live table on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TextIO
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from streamflow.engine.run import Run
+from streamflow.limits.limit import LimitState
+from streamflow.limits.registry import Registry
+from streamflow.observe.stats import Observer, View
+
+LIVE_EVERY = 0.25
+PLAIN_EVERY = 5.0
+"""Seconds between two pictures and between two lines."""
+
+
+@asynccontextmanager
+async def shown(run: Run, limits: Registry, stream: TextIO | None = None) -> AsyncIterator[None]:
+    """Show the run for as long as the block lasts. What else is printed to stderr meanwhile appears above the table."""
+    stream = stream if stream is not None else sys.stderr
+    observer = Observer(run, limits, time.monotonic())
+    show = _show_live if stream.isatty() else _show_lines
+    task = asyncio.create_task(show(observer, stream), name="streamflow progress")
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+
+async def _show_live(observer: Observer, stream: TextIO) -> None:
+    console = Console(file=stream)
+    with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
+        while True:
+            live.update(picture(observer.look(time.monotonic())), refresh=True)
+            await asyncio.sleep(LIVE_EVERY)
+
+
+async def _show_lines(observer: Observer, stream: TextIO) -> None:
+    while True:
+        await asyncio.sleep(PLAIN_EVERY)
+        print(line(observer.look(time.monotonic())), file=stream, flush=True)
+
+
+def picture(view: View) -> Group:
+    """The table of stages, with a line for the limits that hold somebody up and one for the time."""
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    table.add_column("stage", no_wrap=True)
+    for heading in ("done", "active", "queued", "retry", "skipped", "failed", "rate"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("mostly", no_wrap=True, overflow="ellipsis", style="dim")
+    for name, stage in view.stages.items():
+        table.add_row(
+            Text(name, style="bold" if stage.active else ""),
+            Text(f"{stage.done:,}", style="green" if stage.done else "dim"),
+            Text(f"{stage.active}/{stage.workers}", style="" if stage.active else "dim"),
+            _bar(stage.queued, stage.capacity),
+            _number(stage.parked, "yellow"),
+            _number(stage.skipped, ""),
+            _number(stage.dead, "red"),
+            Text(_rate(view.rates[name]), style="" if view.rates[name] else "dim"),
+            Text(_doing(view.waits[name])),
+        )
+    parts = [table, *(Text(text, style="yellow") for text in map(_held_up, view.limits) if text)]
+    return Group(*parts, Text(_times(view), style="dim"))
+
+
+def line(view: View) -> str:
+    """The same in one plain line."""
+    parts = []
+    for name, stage in view.stages.items():
+        told = [f"{stage.done} done"]
+        told += [f"{stage.active} active"] if stage.active else []
+        told += [f"{stage.queued} queued"] if stage.queued else []
+        told += [f"{stage.parked} to retry"] if stage.parked else []
+        told += [f"{stage.dead} failed"] if stage.dead else []
+        told += [_rate(view.rates[name])] if view.rates[name] else []
+        parts.append(f"{name}: {', '.join(told)}")
+    parts += filter(None, map(_held_up, view.limits))
+    return f"{_times(view)} | {' | '.join(parts)}"
+
+
+def duration(seconds: float) -> str:
+    """A time span as people write it: 8.2 s, 45 s, 3 min 20 s, 2 h 05 min."""
+    if seconds < 9.95:
+        return f"{seconds:.1f} s"
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+
+
+def _times(view: View) -> str:
+    elapsed = duration(float(int(view.seconds)) if view.seconds >= 1 else view.seconds)
+    if view.eta is None:
+        return f"{elapsed} so far"
+    if not view.eta:
+        return f"{elapsed} so far, waiting for input" if view.more else f"{elapsed} so far, finishing"
+    return f"{elapsed} so far, about {duration(max(1.0, view.eta))} to go{', or more' if view.more else ''}"
+
+
+def _held_up(limit: LimitState) -> str:
+    if limit.paused_for:
+        return f"{limit.name}: paused for {duration(limit.paused_for)} ({limit.paused_reason})"
+    return ""
+
+
+def _doing(waits: str) -> str:
+    if waits.startswith("limit "):
+        return f"waiting for the limit of {waits.removeprefix('limit ')}"
+    if waits.startswith("room"):
+        return f"waiting for {waits}"
+    return {"work": "working", "writer": "being saved", "": ""}.get(waits, f"waiting for {waits}")
+
+
+def _rate(rate: float) -> str:
+    if rate <= 0:
+        return "-"
+    if rate >= 9.95:
+        return f"{rate:,.0f}/s"
+    return f"{rate:.1f}/s" if rate >= 0.1 else f"{rate * 60:.1f}/min"
+
+
+def _number(count: int, style: str) -> Text:
+    return Text(f"{count:,}", style=style) if count else Text("-", style="dim")
+
+
+def _bar(queued: int, capacity: int) -> Text:
+    """How full a channel is, in five cells."""
+    if not capacity:
+        return Text(f"{queued}", style="" if queued else "dim")
+    full = min(5, -(-queued * 5 // capacity))
+    bar = Text(f"{queued} ", style="" if queued else "dim")
+    return bar.append("▰" * full, style="cyan").append("▱" * (5 - full), style="dim")

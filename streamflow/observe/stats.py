@@ -1,0 +1,123 @@
+"""What a run's figures say while it goes on: rates, what stages wait for, and when it will be done."""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from streamflow.engine.pipeline import Pipeline
+from streamflow.engine.run import Run, StageFigures
+from streamflow.limits.limit import LimitState
+from streamflow.limits.registry import Registry
+
+WINDOW = 10.0
+"""Seconds over which rates are counted."""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """A run at one moment. `seconds` since its start; `waits` is what most of a stage's workers are at; `eta` is in
+    seconds, None while unknown; `more` says that sources may still bring items."""
+
+    seconds: float
+    stages: Mapping[str, StageFigures]
+    rates: Mapping[str, float]
+    waits: Mapping[str, str]
+    limits: Sequence[LimitState]
+    eta: float | None
+    more: bool
+
+
+class Observer:
+    """Looks at a run now and then; `look` gives what there is to see. Times are those of the caller's clock."""
+
+    def __init__(self, run: Run, limits: Registry, started: float) -> None:
+        self._run = run
+        self._limits = limits
+        self._started = started
+        self._seen: deque[tuple[float, dict[str, int]]] = deque([(started, {})])
+
+    def look(self, now: float) -> View:
+        run = self._run
+        figures = run.figures()
+        ended = {name: _ended(stage) for name, stage in figures.items()}
+        while len(self._seen) > 1 and self._seen[1][0] <= now - WINDOW:
+            self._seen.popleft()
+        then, before = self._seen[0]
+        self._seen.append((now, ended))
+        span = max(now - then, 0.001)
+        rates = {name: (count - before.get(name, 0)) / span for name, count in ended.items()}
+        in_sight = sum(stage.queued + stage.active + stage.parked for stage in figures.values())
+        return View(
+            seconds=now - self._started,
+            stages=figures,
+            rates=rates,
+            waits={name: _waits(run, name) for name in figures},
+            limits=[limit.snapshot() for limit in self._limits],
+            eta=eta(run.pipeline, figures, now - self._started, admitted=max(0, run.tally.alive - in_sight)),
+            more=run.tally.feeding > 0,
+        )
+
+
+def eta(pipeline: Pipeline, stages: Mapping[str, StageFigures], seconds: float, *, admitted: int = 0) -> float | None:
+    """Seconds until all that is known of has gone through, None where a stage has not shown its pace yet.
+
+    Each stage is taken to bring forth as many items as it did so far, and to keep its mean pace; the slowest decides.
+    `admitted` items are known of, but in no channel yet: they are waiting for the stages that sources feed.
+    """
+    if seconds <= 0:
+        return None
+    producers = _producers(pipeline)
+    expected: dict[str, float] = {}
+    slowest = 0.0
+    for name in _downwards(producers):
+        if name not in stages:
+            return None
+        stage, feeders = stages[name], producers[name]
+        waiting = float(stage.queued + stage.active + stage.parked)
+        if None in feeders:
+            waiting += admitted
+        arrived, coming = _ended(stage) + waiting, sum(expected[f] for f in feeders if f is not None)
+        done_before = sum(_ended(stages[f]) for f in feeders if f is not None)
+        if coming and not done_before:
+            return None
+        expected[name] = waiting + (coming * arrived / done_before if coming else 0.0)
+        if expected[name]:
+            if not _ended(stage):
+                return None
+            slowest = max(slowest, expected[name] * seconds / _ended(stage))
+    return slowest
+
+
+def _producers(pipeline: Pipeline) -> dict[str, set[str | None]]:
+    """For each stage, the stages that feed it; None stands for the sources."""
+    found: dict[str, set[str | None]] = {stage.name: set() for stage in pipeline.stages}
+    makers: list[tuple[str | None, tuple[type, ...]]] = [(None, s.produces) for s in pipeline.source_signatures]
+    makers += [(stage.name, stage.signature.produces) for stage in pipeline.stages]
+    for maker, kinds in makers:
+        for kind in kinds:
+            for taker in pipeline.routes[kind]:
+                found[taker].add(maker)
+    return found
+
+
+def _downwards(producers: Mapping[str, set[str | None]]) -> list[str]:
+    """The stages so that each comes after those that feed it."""
+    ordered: list[str] = []
+    while len(ordered) < len(producers):
+        ordered += [
+            name
+            for name, feeders in producers.items()
+            if name not in ordered and all(feeder is None or feeder in ordered for feeder in feeders)
+        ]
+    return ordered
+
+
+def _ended(stage: StageFigures) -> int:
+    return stage.done + stage.skipped + stage.dead
+
+
+def _waits(run: Run, name: str) -> str:
+    seen = Counter(slot.waiting or slot.deadline.waiting or "work" for slot in run.pools[name].slots if slot.items)
+    return seen.most_common(1)[0][0] if seen else ""

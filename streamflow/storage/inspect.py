@@ -1,0 +1,246 @@
+"""Looking at a workspace's database from outside a run, and mending its journal while no run is on.
+
+Readers use short-lived read-only connections, so they also work beside a run. What writes takes the workspace's lock
+first: while a run holds it, only the run's writer writes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streamflow.errors import DatabaseDamaged, DatabaseTooNew, UsageError, WorkspaceError
+from streamflow.storage.lock import WorkspaceLock
+from streamflow.storage.sqlite import SCHEMA, counted
+from streamflow.storage.store import Counts
+from streamflow.storage.tables import from_text, to_text
+
+DATABASE = "streamflow.db"
+RATE_WINDOW = 60.0
+"""Seconds over which a stage's rate is counted."""
+
+_DEAD = "SELECT stage, key, attempts, error, admitted, started, ended, record FROM streamflow_items WHERE state = 'dead'"
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """An item that failed for good. Times are seconds since the epoch; `record` is its JSON."""
+
+    stage: str
+    key: str
+    attempts: int
+    error: str
+    admitted: float
+    started: float | None
+    ended: float | None
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class Overview:
+    """A journal at one moment. `rates` are items a second over the last minute; `due` is, for each stage with parked
+    items, their number and the time of the earliest (seconds since the epoch)."""
+
+    pipeline: str
+    stages: Mapping[str, Counts]
+    rates: Mapping[str, float] = field(default_factory=dict)
+    due: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def pending(self) -> int:
+        return sum(counts.pending for counts in self.stages.values())
+
+    @property
+    def dead(self) -> int:
+        return sum(counts.dead for counts in self.stages.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What a move did: items of the old stage that the new one has now, and those that it already knew."""
+
+    moved: int
+    known: int
+
+
+def exists(workspace: Path) -> bool:
+    """Whether the workspace has a database yet."""
+    return (workspace / DATABASE).is_file()
+
+
+def overview(workspace: Path, *, now: float | None = None) -> Overview:
+    """Items by stage and state, in the order in which the stages first got one. Raises WorkspaceError."""
+    now = time.time() if now is None else now
+    with _reading(workspace) as connection:
+        pipeline = connection.execute("SELECT value FROM streamflow_meta WHERE name = 'pipeline'").fetchone()
+        by_state = connection.execute("SELECT stage, state, count(*), min(id) FROM streamflow_items GROUP BY stage, state")
+        rows = sorted(by_state.fetchall(), key=lambda row: row[3])
+        recent = connection.execute(
+            "SELECT stage, count(*), min(ended) FROM streamflow_items WHERE ended > ? AND state <> 'pending' GROUP BY stage",
+            (now - RATE_WINDOW,),
+        ).fetchall()
+        due = connection.execute(
+            "SELECT stage, count(*), min(due) FROM streamflow_items "
+            "WHERE due IS NOT NULL AND state = 'pending' GROUP BY stage"
+        ).fetchall()
+    return Overview(
+        from_text(pipeline[0]) if pipeline else "",
+        counted([row[:3] for row in rows], dict.fromkeys(row[0] for row in rows)),
+        {stage: count / RATE_WINDOW for stage, count, _ in recent},
+        {stage: (count, first) for stage, count, first in due},
+    )
+
+
+def dead_letters(
+    workspace: Path, *, stage: str | None = None, key: str | None = None, limit: int | None = None
+) -> list[DeadLetter]:
+    """Dead letters, the latest first. Raises WorkspaceError."""
+    where, parameters = _selection(stage, key)
+    with _reading(workspace) as connection:
+        rows = connection.execute(
+            f"{_DEAD}{where} ORDER BY ended DESC, id DESC LIMIT ?", (*parameters, -1 if limit is None else limit)
+        ).fetchall()
+    return [DeadLetter(from_text(row[0]), from_text(row[1]), row[2], from_text(row[3] or ""), *row[4:]) for row in rows]
+
+
+def tables(workspace: Path) -> dict[str, int]:
+    """The tables of records with their numbers of rows. Raises WorkspaceError."""
+    with _reading(workspace) as connection:
+        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in _names(connection)}
+
+
+def contents(workspace: Path) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables of records, sorted, without the times at which they were written. For comparing runs.
+
+    Raises WorkspaceError.
+    """
+    found: dict[str, list[tuple[Any, ...]]] = {}
+    with _reading(workspace) as connection:
+        for name in _names(connection):
+            columns = [row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')]
+            wanted = ", ".join(f'"{column}"' for column in columns if column not in ("created_at", "updated_at"))
+            found[name] = sorted(connection.execute(f'SELECT {wanted} FROM "{name}"').fetchall(), key=repr)  # noqa: S608
+    return found
+
+
+def requeue(workspace: Path, *, stage: str | None = None, key: str | None = None) -> dict[str, int]:
+    """Make dead letters pending again, with all their attempts; how many of each stage.
+
+    Raises WorkspaceLocked while a run is on, and WorkspaceError.
+    """
+    where, parameters = _selection(stage, key)
+    with _mending(workspace) as connection:
+        rows = connection.execute(
+            f"SELECT stage, count(*) FROM streamflow_items WHERE state = 'dead'{where} GROUP BY stage",  # noqa: S608
+            parameters,
+        ).fetchall()
+        connection.execute(
+            "UPDATE streamflow_items SET state = 'pending', attempts = 0, started = NULL, ended = NULL, due = NULL, "  # noqa: S608
+            f"error = NULL WHERE state = 'dead'{where}",
+            parameters,
+        )
+    return {from_text(name): count for name, count in rows}
+
+
+def drop_pending(workspace: Path, stage: str) -> int:
+    """Remove a stage's pending items from the journal; how many. Raises WorkspaceLocked and WorkspaceError."""
+    with _mending(workspace) as connection:
+        return connection.execute(
+            "DELETE FROM streamflow_items WHERE state = 'pending' AND stage = ?", (to_text(stage),)
+        ).rowcount
+
+
+def move_pending(workspace: Path, stage: str, to: str) -> Moved:
+    """Give a stage's pending items to another one; what that already has of the same key is dropped.
+
+    Raises WorkspaceLocked while a run is on, and WorkspaceError.
+    """
+    names = {"stage": to_text(stage), "to": to_text(to)}
+    with _mending(workspace) as connection:
+        moved = connection.execute(
+            "UPDATE OR IGNORE streamflow_items SET stage = :to WHERE state = 'pending' AND stage = :stage", names
+        ).rowcount
+        known = connection.execute(
+            "DELETE FROM streamflow_items WHERE state = 'pending' AND stage = :stage", names
+        ).rowcount
+    return Moved(moved, known)
+
+
+def _selection(stage: str | None, key: str | None) -> tuple[str, Sequence[str]]:
+    given = [(name, value) for name, value in (("stage", stage), ("key", key)) if value is not None]
+    return "".join(f" AND {name} = ?" for name, _ in given), [to_text(value) for _, value in given]
+
+
+def _names(connection: sqlite3.Connection) -> list[str]:
+    rows = connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name").fetchall()
+    return [name for (name,) in rows if not name.startswith(("sqlite_", "streamflow_"))]
+
+
+@contextmanager
+def _reading(workspace: Path) -> Iterator[sqlite3.Connection]:
+    with _opened(workspace, "mode=ro") as connection:
+        yield connection
+
+
+@contextmanager
+def _mending(workspace: Path) -> Iterator[sqlite3.Connection]:
+    """A connection in one transaction, under the workspace's lock."""
+    if not exists(workspace):
+        raise _missing(workspace)
+    with WorkspaceLock(workspace), _opened(workspace, "mode=rw") as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        yield connection
+        connection.execute("COMMIT")
+
+
+@contextmanager
+def _opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    path = workspace / DATABASE
+    try:
+        with closing(_connect(path, mode)) as connection:
+            yield connection
+    except sqlite3.OperationalError as error:
+        raise WorkspaceError(f"{path} cannot be used: {error}; check its rights and who else has it open") from error
+    except sqlite3.DatabaseError as error:
+        raise DatabaseDamaged(f"{path} cannot be read as a database: {error}; restore a copy, or move it away") from error
+
+
+def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    if not path.is_file():
+        raise _missing(path.parent)
+    uri = path.absolute().as_uri()
+    try:
+        connection = sqlite3.connect(f"{uri}?{mode}", uri=True, timeout=30.0, isolation_level=None)
+        version = _version(connection)
+    except sqlite3.OperationalError:
+        # A reader must make files beside the database. In a folder that nobody may write to nobody is writing either.
+        if mode != "mode=ro" or path.with_name(f"{path.name}-wal").exists():
+            raise
+        connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
+        version = _version(connection)
+    if version > SCHEMA:
+        connection.close()
+        raise DatabaseTooNew(
+            f"{path} has schema {version}, this streamflow knows up to {SCHEMA}: it was written by a newer release; "
+            "upgrade streamflow"
+        )
+    if version < SCHEMA:
+        connection.close()
+        raise UsageError(f"{path} has the schema of an older release ({version}); run its pipeline once to bring it up.")
+    return connection
+
+
+def _version(connection: sqlite3.Connection) -> int:
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    return int(version)
+
+
+def _missing(workspace: Path) -> WorkspaceError:
+    what = "holds no" if workspace.is_dir() else "is no folder with a"
+    return WorkspaceError(f"The workspace {workspace} {what} {DATABASE}. `streamflow run` makes it; or name another (-w).")
