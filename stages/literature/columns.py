@@ -12,9 +12,9 @@ from statistics import median
 
 from stages.literature.pdftext import Word
 
-_STEP = 2.0
-_LEAST_GUTTER = 0.8
-"""In type sizes. The space between words is 0.25 to 0.5, the usual gutter 1.2 to 2.5."""
+_STEP = 1.0
+_LEAST_GUTTER = 0.7
+"""In type sizes. The space between words is 0.25 to 0.5, the usual gutter 1.0 to 2.5."""
 _LEAST_LINES = 3.2
 _NARROWEST = 9.0
 """In type sizes: narrower strips are numbers in front of a list, not columns."""

@@ -131,7 +131,7 @@ async def read_entries(reader: Reader) -> list[Entry]:
     return entries(await reader.records(Work), {paper.work: paper.file for paper in downloaded})
 
 
-async def export(reader: Reader, format: str, out: TextIO) -> None:
+async def export(reader: Reader, out: TextIO, *, format: str) -> None:
     """Write all works of a workspace to `out`, in one of `FORMATS`."""
     for piece in FORMATS[format](await read_entries(reader)):
         out.write(_writable(piece))

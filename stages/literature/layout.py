@@ -56,8 +56,12 @@ def lines(pages: list[Page]) -> list[Line]:
     bodies = _without_furniture(pages)
     found: list[Line] = []
     gutters: list[float] = []
+    bare = [_without_line_numbers(words) for words in bodies]
+    full = [len(words) > 60 for words in bodies]
+    numbered = sum(len(less) < len(words) and much for less, words, much in zip(bare, bodies, full, strict=True))
+    if numbered > 0.6 * sum(full):  # a manuscript numbers the lines of all its pages
+        bodies = bare
     for page, words in zip(pages, bodies, strict=True):
-        words = _without_line_numbers(words)
         for number, column in enumerate(columns(words, gutters)):
             found += _column_lines(page, column, number)
     return found
@@ -189,7 +193,7 @@ def _without_line_numbers(words: list[Word]) -> list[Word]:
     for side in (0, -1):
         numbered = [
             (int(row[side].text), row[side]) for row in found
-            if len(row) > 1 and row[side].text.isdecimal() and len(row[side].text) <= 4
+            if len(row) > 1 and row[side].text.isdecimal() and len(row[side].text) <= 4 and _in_margin(row, side)
         ]  # fmt: skip
         alone = [(int(row[0].text), row[0]) for row in found if len(row) == 1 and row[0].text.isdecimal()
                  and len(row[0].text) <= 4]  # fmt: skip
@@ -210,6 +214,12 @@ def _without_line_numbers(words: list[Word]) -> list[Word]:
             words = [word for word in words if id(word) not in margin]
             found = rows(words)
     return words
+
+
+def _in_margin(row: list[Word], side: int) -> bool:
+    number, text = (row[0], row[1]) if side == 0 else (row[-1], row[-2])
+    gap = text.x0 - number.x1 if side == 0 else number.x0 - text.x1
+    return gap > 0.5 * text.size
 
 
 def _common(values: list[float]) -> float:

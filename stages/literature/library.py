@@ -4,22 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
-
-class ProcessContext(Protocol):
-    """What a worker process knows of the run."""
-
-    @property
-    def workspace(self) -> Path:
-        """The folder that `Paper.path` is relative to."""
-        ...
+from streamflow.engine.context import WorkerContext
 
 
 class Library:
-    """The folder of the run's papers. Opened once in each worker process."""
+    """The folder of the run's papers, which `Paper.path` is relative to. Opened once in each worker process."""
 
-    def __init__(self, context: ProcessContext) -> None:
+    def __init__(self, context: WorkerContext) -> None:
         self.root: Path = context.workspace
 
     def __enter__(self) -> Self:

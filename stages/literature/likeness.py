@@ -41,19 +41,45 @@ _UNDATED = re.compile(
 _ENDS = re.compile(r"(?:[.\]);”\"»]|\d[a-z]?|/|[\u3002．])\s*$")
 
 
+_INITIAL_ENDS = re.compile(rf"(?:^|[\s.-])[{UPPER}]\.$")
+_JOURNAL = re.compile(
+    rf"(?:[\w.’'&-]+\s+){{0,4}}?(?:Journal|Review|Letters|Transactions|Proceedings|Annals|Nature|Science|University|Press|Springer|Elsevier"
+    rf"|Wiley|IEEE|ACM|Academy|Society|Notices|Conference|Symposium|Workshop|Cambridge|Oxford|New York|Available|Accessed|Retrieved)\b"
+    rf"|[^,]{{2,40}},\s*(?:vol\.?\s*)?\d|(?:[{UPPER}][\w]{{0,9}}\.\s*){{2,}}\d|[{UPPER}]\.\s[{UPPER}]\w+\.\s"
+)
+_AUTHORS = re.compile(
+    rf"(?:(?:{_INITIAL}\s*-?\s*){{1,4}}{_NAME}(?:\s{_NAME})?(?:,\s+(?:(?:and|&)\s+)?{_INITIAL}|\s+(?:and|&|et al))"
+    rf"|{_NAME}(?:\s{_NAME})?,\s+(?:{_INITIAL}\s*-?\s*){{1,4}}(?:,|&|and\b|\(|{_YEAR}))"
+)
+_BIOGRAPHY = re.compile(
+    rf"(?:(?:Dr|Prof|Mr|Ms)\.?\s+)?{_NAME}(?:\s+(?:{_NAME}|{_INITIAL}|{_PARTICLE})){{1,5}}\s*(?:\([^)]{{1,60}}\)\s*)?,?\s*"
+    r"(?:received|is (?:a|an|the|currently|now|with|working|pursuing)\b|was born|obtained|earned|graduated|joined|holds|has been)\b"
+)
+
+
 def starts_like(text: str) -> bool:
     """Whether a line begins as a reference does: with authors, an organisation and a year, a title in quotes, a URL."""
     return _STARTS.match(text[:160]) is not None
 
 
 def starts_with_author(text: str) -> bool:
-    """As `starts_like`, without what lines inside an entry often begin with too: quotes, dashes, URLs."""
-    return text[:1].isalpha() and not text.startswith("http") and starts_like(text)
+    """As `starts_like`, without what lines inside an entry often begin with too: quotes, dashes, URLs, journals."""
+    return text[:1].isalpha() and not text.startswith("http") and starts_like(text) and not _JOURNAL.match(text[:80])
+
+
+def starts_with_authors(text: str) -> bool:
+    """Whether a line begins with what can only be a list of authors."""
+    return _AUTHORS.match(text[:160]) is not None and starts_with_author(text)
 
 
 def ends_like(text: str) -> bool:
     """Whether a line may be the last of a reference."""
-    return _ENDS.search(text[-12:]) is not None
+    return _ENDS.search(text[-12:]) is not None and _INITIAL_ENDS.search(text[-4:]) is None
+
+
+def is_biography(text: str) -> bool:
+    """Whether a text begins the note about an author that journals print after the references."""
+    return _BIOGRAPHY.match(text[:200]) is not None
 
 
 def dated(text: str) -> bool:

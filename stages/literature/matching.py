@@ -259,11 +259,13 @@ def _name_found(printed: Printed, family: str, given: str) -> bool:
     ways.add("".join((*words, *split(given).words)))
     ways |= {way.replace("ue", "u").replace("oe", "o").replace("ae", "a") for way in ways}
     umlauts = printed.joined.replace("ue", "u").replace("oe", "o").replace("ae", "a")
-    return any(len(way) > 1 and (f" {way} " in printed.joined or f" {way} " in umlauts) for way in ways)
+    found = (way for way in ways if f" {way} " in printed.joined or f" {way} " in umlauts)
+    return any(len(way) > 1 or way in printed.words.words[:3] for way in found)
 
 
 def _spaceless_name_found(printed: Printed, family: tuple[str, ...], given: tuple[str, ...]) -> bool:
     ways = [(*family, *given), (*given, *family)] if given else [family]
-    if len(family) > 1:
+    # One character may stand anywhere, except where a reference begins: there it is the name.
+    if len(family) > 1 or family[0] in printed.words.words[:3]:
         ways.append(family)
     return any(f" {' '.join(way)} " in printed.joined for way in ways)

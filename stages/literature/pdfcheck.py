@@ -1,9 +1,9 @@
 """Is a downloaded file a whole PDF?
 
-A structural check, in a few reads: header, end mark, cross-reference section where the end says, and the catalogue
-that it names. That finds truncated files, pages in disguise and garbage. Not a full parse: a native parser must not
-see strangers' bytes in the engine's own process (a crash would end the run); whoever reads the paper later does that
-in a process with limits. ISO 32000-1, 7.5.
+A structural check, in a few reads: header, end mark, and the catalogue of pages, named at the end or in the
+cross-reference section that the end points to. That finds truncated files, pages in disguise and garbage. Not a full
+parse: a native parser must not see strangers' bytes in the engine's own process, where a crash would end the run;
+whoever reads the paper later does that in a process with limits. ISO 32000-1, 7.5.
 """
 
 from __future__ import annotations
@@ -37,15 +37,17 @@ def check_pdf(path: Path) -> None:
         found = list(_START.finditer(tail))
         if not found or b"%%EOF" not in tail[found[-1].start() :]:
             raise BrokenPdf("its end is missing, the file was cut off")
-        # Offsets count from the header, though many programs count from the start of the file.
-        for base in dict.fromkeys((header, 0)):
-            section = _read(file, base + int(found[-1].group(1)), _SECTION)
-            if section.lstrip()[:4] == b"xref" or _OBJECT.match(section):
-                break
-        else:
-            raise BrokenPdf("its table of objects is not where its end says")
-        if not _ROOT.search(section) and not _ROOT.search(tail):
+        # Offsets count from the header, though many programs count from the start of the file. A wrong one is no
+        # reason to refuse a file that has its catalogue at the end: readers mend that.
+        start = min(int(found[-1].group(1)), size)
+        if not _ROOT.search(tail) and not any(_is_section(file, base + start) for base in (header, 0)):
             raise BrokenPdf("it names no catalogue of pages")
+
+
+def _is_section(file: BinaryIO, offset: int) -> bool:
+    """Whether a cross-reference section with a catalogue lies there."""
+    section = _read(file, offset, _SECTION)
+    return (section.lstrip()[:4] == b"xref" or _OBJECT.match(section) is not None) and _ROOT.search(section) is not None
 
 
 def _read(file: BinaryIO, offset: int, size: int) -> bytes:

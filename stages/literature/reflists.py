@@ -10,7 +10,7 @@ from itertools import pairwise
 from stages.literature.floats import usual_size, without_floats
 from stages.literature.headings import begins_references, follows_references, is_lettered
 from stages.literature.layout import Line
-from stages.literature.likeness import ends_like, likeness, starts_like, starts_with_author
+from stages.literature.likeness import ends_like, is_biography, likeness, starts_like, starts_with_author
 from stages.literature.markers import Chain, best_chain
 from stages.literature.splitting import entries, entry_starts, goodness, leading, worth
 
@@ -198,6 +198,8 @@ class _Shape:
 def is_heading(line: Line, size: float, usual: float) -> bool:
     """Whether a line is the heading of another part, by its words and by how it is set off from a list."""
     text = line.text
+    if is_biography(text):
+        return True
     apart = line.gap is None or (usual > 0 and line.gap > 1.3 * usual)
     if not apart or len(text) > 90 or text.endswith(","):
         return False

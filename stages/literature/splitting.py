@@ -10,7 +10,7 @@ from collections import Counter, defaultdict
 from itertools import pairwise
 
 from stages.literature.layout import Line
-from stages.literature.likeness import dated, ends_like, likeness, starts_like, starts_with_author
+from stages.literature.likeness import dated, ends_like, likeness, starts_like, starts_with_author, starts_with_authors
 
 _LEAST_INDENT = 3.0
 _WIDEST_INDENT = 60.0
@@ -128,5 +128,6 @@ def _by_words(lines: list[Line]) -> list[bool]:
     for before, line in pairwise(lines):
         window = line.text[:160]
         short = before.right - before.x1 > 0.12 * (before.right - before.left)
-        flags.append(starts_with_author(window) and ends_like(before.text) and (short or dated(window)))
+        sure = short or dated(window) or starts_with_authors(window)
+        flags.append(starts_with_author(window) and ends_like(before.text) and sure)
     return flags

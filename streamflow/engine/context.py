@@ -51,16 +51,21 @@ class Context:
             base_url=given.base_url,
             headers=headers,
             params=params,
+            email=given.email,
         )
 
     def downloader(self, service: Service) -> Downloader:
         """A downloader for the files of others, under the limit of `service`."""
         from streamflow.http.download import Downloader
 
+        given = self.settings.services[service.name]
         return Downloader(
             limit=self._limit(service),
-            allow_private=self.settings.download.allow_private,
             max_bytes=self.settings.download.max_bytes,
+            timeout=given.timeout or service.timeout,
+            allow_private=self.settings.download.allow_private,
+            base_url=given.base_url or service.base_url or None,
+            email=given.email,
         )
 
     def _limit(self, service: Service) -> Limit:

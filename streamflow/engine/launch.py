@@ -8,13 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import aiohttp
-
 from streamflow.engine.context import Context
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run, Summary
 from streamflow.engine.stage import Stage
 from streamflow.events import Hook
+from streamflow.http.client import open_session
 from streamflow.limits.registry import Registry
 from streamflow.settings import Settings, StageSettings, load_settings
 from streamflow.sources.files import Inputs
@@ -65,7 +64,7 @@ async def run_pipeline(
             store = SqliteStore(workspace / DATABASE, synchronous=settings.storage.synchronous)
         files = FileStore(workspace / "files")
         await files.sweep()
-        session = await stack.enter_async_context(aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=0)))
+        session = await stack.enter_async_context(open_session())
         limits = Registry()
         context = Context(workspace, settings, session, limits, files)
         resources: dict[type[Any], Any] = {Context: context, Inputs: inputs, Reader: Reader(store)}

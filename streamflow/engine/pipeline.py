@@ -34,8 +34,12 @@ class Pipeline:
 
     `sources` are async generator functions that take the run's `Inputs` and yield records. `resources` are classes
     made with the run's `Context`; async context managers live on the loop, plain ones in threads and processes.
-    `finalizers` are async functions run when the pipeline goes quiet. `simulators`, `samples` and `exporters` serve
-    the commands `simulate`, `demo`, `bench` and `export`.
+    `finalizers` are async functions run when the pipeline goes quiet.
+
+    The rest serves commands, which so need not know the pipeline: `services` names the `[services.NAME]` it reads;
+    `samples` is a folder of inputs for `demo`; `simulators(names, latency=…, faults=…, scale=…, seed=…, extra=…)`
+    makes the simulators of some of the `simulated` services; `exporters[format](reader, out)` writes what `export`
+    gives out, where the reader is a `Reader` and `out` a text stream.
 
     Raises a PipelineError that says what is wrong, where, and how to mend it.
     """
@@ -45,10 +49,11 @@ class Pipeline:
     stages: Sequence[Stage]
     resources: Sequence[type[Any]] = ()
     finalizers: Sequence[Callable[..., Any]] = ()
-    simulators: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
-    samples: Path | None = None
-    exporters: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
     services: Sequence[str] = ()
+    samples: Path | None = None
+    simulated: Sequence[str] = ()
+    simulators: Callable[..., Sequence[Any]] | None = None
+    exporters: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._check_names()

@@ -32,6 +32,7 @@ from streamflow.http.answers import (
     origin,
     redirect_target,
 )
+from streamflow.http.body import Silent, next_chunk
 from streamflow.http.failures import failure
 from streamflow.limits.limit import Limit
 
@@ -257,35 +258,31 @@ class Client:
             return Response(answer.status, answer.headers, body, url)
 
     async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
-        """The decoded body. An error's body is cut off at what its message may need."""
+        """The decoded body. That of an error may be cut short: its status has said what matters."""
         failed = not answer.ok
         cap = _ERROR_BYTES if failed else self.service.max_bytes
-        declared = answer.content_length or 0
         chunks: list[bytes] = []
         size = 0
         try:
-            async with asyncio.timeout(self.service.idle_timeout) as silence:
-                while declared <= cap or failed:
-                    chunk = await answer.content.readany()
-                    silence.reschedule(asyncio.get_running_loop().time() + self.service.idle_timeout)
-                    size += len(chunk)
-                    if size > cap:
-                        break
-                    if not chunk:
-                        return b"".join(chunks)
-                    chunks.append(chunk)
-        except TimeoutError:
-            if not silence.expired():
+            while (answer.content_length or 0) <= cap:
+                chunk = await next_chunk(answer.content, self.service.idle_timeout)
+                if not chunk:
+                    return b"".join(chunks)
+                size += len(chunk)
+                if size > cap:
+                    break
+                chunks.append(chunk)
+        except (aiohttp.ClientError, Silent) as error:
+            if not failed:
+                if isinstance(error, Silent):
+                    patience = f"{self.service.idle_timeout:g} s"
+                    raise self._unreachable(answer.url, f"fell silent for {patience} within a body") from None
                 raise
-            raise self._unreachable(
-                answer.url, f"fell silent for {self.service.idle_timeout:g} s within a body"
-            ) from None
         answer.close()  # the rest of the body is not wanted, so the connection cannot be used again
         if failed:
             return b"".join(chunks)
-        raise TooLarge(
-            f"{self.service.name} sent more than {cap:,} bytes for {self._shown(answer.url)}", service=self.service.name
-        )
+        shown = self._shown(answer.url)
+        raise TooLarge(f"{self.service.name} sent more than {cap:,} bytes for {shown}", service=self.service.name)
 
     def _raise_for_status(self, response: Response) -> None:
         status = response.status

@@ -25,6 +25,7 @@ from yarl import URL
 from streamflow.errors import BadAnswer, ForbiddenAddress, PermanentError, ServiceError, TooLarge, Unreachable
 from streamflow.http.addresses import Guard, odd_literal
 from streamflow.http.answers import MAX_REDIRECTS, REDIRECTS, Redaction, Response, error_for, origin, redirect_target
+from streamflow.http.body import Silent, next_chunk
 from streamflow.http.client import user_agent
 from streamflow.http.failures import failure
 from streamflow.limits.headers import retry_after
@@ -33,6 +34,7 @@ from streamflow.limits.limit import Limit
 _HEAD = 1024
 _BLOCK = 2**20  # bytes that are hashed and written at once, in a thread
 _LONGEST_URL = 8192
+_HEADER = 32_768  # bytes; the security policies of some publishers are longer than the usual 8 KB
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +87,13 @@ class Downloader:
         guard = Guard(allow_private=self._allow_private, allow=self._allow)
         self._stack.push_async_callback(guard.close)
         connector = aiohttp.TCPConnector(limit=0, ttl_dns_cache=60, resolver=guard, socket_factory=guard.socket)
-        session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
+        session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            trust_env=False,
+            max_line_size=_HEADER,
+            max_field_size=_HEADER,
+        )
         self._session = await self._stack.enter_async_context(session)
         return self
 
@@ -165,12 +173,11 @@ class Downloader:
             raise RuntimeError("a Downloader is to be entered first: async with downloader")
         name = self.limit.name
         try:
-            async with (
-                asyncio.timeout(self._idle_timeout) as silence,
-                self._session.get(
+            async with asyncio.timeout(self._idle_timeout) as silence:
+                answer = await self._session.get(
                     url, headers=self._headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None)
-                ) as answer,
-            ):
+                )
+            async with answer:
                 if answer.status in REDIRECTS and "location" in answer.headers:
                     target = redirect_target(answer.url, answer.headers["location"])
                     answer.close()
@@ -182,25 +189,20 @@ class Downloader:
                 if answer.status != 200:
                     answer.close()
                     raise self._refusal(answer, shown)
-                return await self._keep(answer, shown, into, cap, accept, silence)
+                return await self._keep(answer, shown, into, cap, accept)
         except TimeoutError:
             if not silence.expired():
                 raise
-            raise Unreachable(f"{name} was silent for {self._idle_timeout:g} s: {shown}", service=name) from None
+            raise self._silent(shown) from None
+        except Silent:
+            raise self._silent(shown) from None
         except (aiohttp.ClientError, ConnectionError, UnicodeError) as error:
             raise failure(error, name, shown) from None
 
     async def _keep(
-        self,
-        answer: aiohttp.ClientResponse,
-        shown: str,
-        into: Path,
-        cap: int,
-        accept: Callable[[bytes], None] | None,
-        silence: asyncio.Timeout,
+        self, answer: aiohttp.ClientResponse, shown: str, into: Path, cap: int, accept: Callable[[bytes], None] | None
     ) -> Downloaded:
         """The body, written to its end. Raises without having opened the file if its head is not accepted."""
-        loop = asyncio.get_running_loop()
         name = self.limit.name
         buffer = bytearray()
         digest = hashlib.sha256()
@@ -210,7 +212,7 @@ class Downloader:
         try:
             while True:
                 too_large = (answer.content_length or 0) > cap
-                chunk = b"" if too_large else await answer.content.readany()
+                chunk = b"" if too_large else await next_chunk(answer.content, self._idle_timeout)
                 size += len(chunk)
                 if too_large or size > cap:
                     answer.close()
@@ -227,7 +229,6 @@ class Downloader:
                     buffer.clear()
                 if not chunk:
                     break
-                silence.reschedule(loop.time() + self._idle_timeout)
         finally:
             if sink is not None:
                 sink.close()
@@ -235,6 +236,10 @@ class Downloader:
             raise BadAnswer(f"{name} sent an empty file: {shown}", service=name, status=answer.status)
         final = answer.url.with_fragment(None)
         return Downloaded(into, digest.hexdigest(), size, answer.content_type, str(final))
+
+    def _silent(self, shown: str) -> Unreachable:
+        name = self.limit.name
+        return Unreachable(f"{name} was silent for {self._idle_timeout:g} s: {shown}", service=name)
 
     def _refusal(self, answer: aiohttp.ClientResponse, shown: str) -> ServiceError:
         name, status = self.limit.name, answer.status

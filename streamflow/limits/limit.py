@@ -142,7 +142,8 @@ class Limit:
         self._turn = asyncio.Lock()  # held by the head of the line; an asyncio.Lock wakes in order of arrival
         self._bucket: AsyncLimiter | None = None
         self._bucket_for: tuple[float, float, int] | None = None
-        self._debt = 0.0  # of calls that cost more than one; the calls after them wait until it is paid
+        self._spacing = 0.0  # seconds between calls of cost one
+        self._owed_until = 0.0  # until then a dear call keeps the rate for itself
         self._freed: asyncio.Future[None] | None = None  # the head waits on it for a slot
         self._in_use = 0
         self._waiting = 0
@@ -254,15 +255,18 @@ class Limit:
 
     def _ready(self, cost: float) -> bool:
         """Whether a grant needs no waiting. Never overtakes: anybody in the line means no."""
-        if self._waiting or self._debt or self._in_use >= self._slots() or self._paused():
+        if self._waiting or self._in_use >= self._slots() or self._paused():
             return False
-        if self._effective.rate is None:
+        if self._effective.rate is None or cost == 0:
             return True
-        return self._bucket is not None and not self._retuned() and self._bucket.has_capacity(min(cost, 1.0))
+        bucket = self._bucket
+        if bucket is None or self._retuned() or asyncio.get_running_loop().time() < self._owed_until:
+            return False
+        return bucket.has_capacity(self._share(cost))
 
     async def _take_ready(self, cost: float) -> None:
-        if self._effective.rate is not None and self._bucket is not None:
-            await self._bucket.acquire(min(cost, 1.0))  # with room in it, a bucket does not suspend
+        if self._bucket is not None and cost:
+            await self._bucket.acquire(self._share(cost))  # with room in it, a bucket does not suspend
         self._grant(cost)
 
     async def _take_in_turn(self, cost: float) -> None:
@@ -277,8 +281,12 @@ class Limit:
     def _grant(self, cost: float) -> None:
         self._in_use += 1
         self._granted += 1
-        if cost > 1 and self._effective.rate is not None:
-            self._debt = cost - 1
+        if self._bucket is not None and cost > self._share(cost):
+            self._owed_until = asyncio.get_running_loop().time() + cost * self._spacing
+
+    def _share(self, cost: float) -> float:
+        """What a call takes out of the bucket, which holds a burst. The calls after it wait out the rest."""
+        return min(cost, float(self._effective.burst or 1))
 
     async def _head_of_line(self, cost: float) -> None:
         loop = asyncio.get_running_loop()
@@ -298,12 +306,11 @@ class Limit:
 
     async def _pay(self, cost: float) -> None:
         """Wait for the rate. Takes its place in the same step in which it returns, or nothing."""
-        while (bucket := await self._current_bucket()) is not None:
-            while self._debt > 0:
-                part = min(self._debt, 1.0)
-                await bucket.acquire(part)
-                self._debt -= part
-            await bucket.acquire(min(cost, 1.0))
+        while cost and (bucket := await self._current_bucket()) is not None:
+            if (left := self._owed_until - asyncio.get_running_loop().time()) > 0:
+                await asyncio.sleep(left)
+                continue
+            await bucket.acquire(self._share(cost))
             if not self._retuned():
                 return
 
@@ -322,7 +329,7 @@ class Limit:
         if self._bucket is None or self._retuned():
             first = self._bucket is None
             burst = effective.burst or 1
-            spacing = effective.per / (effective.rate * (1 - self._margin))
+            spacing = self._spacing = effective.per / (effective.rate * (1 - self._margin))
             # Time that late wake-ups may be made up for: never more than half of what the margin keeps free.
             late = min(_LATE, effective.per * self._margin / 2)
             size = burst + late / spacing

@@ -86,8 +86,9 @@ class MemoryStore:
         }
 
     async def rows(self, record_type: RecordType) -> Sequence[Any]:
-        table = self.tables[record_type.table or ""]
-        return [table[key] for key in sorted(table)]
+        fields = record_type.key_fields
+        rows = self.tables[record_type.table or ""].values()
+        return sorted(rows, key=lambda row: [getattr(row, name) for name in fields])
 
     async def finalized(self) -> None:
         self._changed = False

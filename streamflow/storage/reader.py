@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeVar
 
+from streamflow.errors import RecordError
 from streamflow.record import record_type
 from streamflow.storage.store import Store
 
@@ -19,4 +20,7 @@ class Reader:
 
     async def records(self, kind: type[T]) -> Sequence[T]:
         """All rows of a record type's table, by key. Raises RecordError for a type that is no row."""
-        return await self._store.rows(record_type(kind))
+        described = record_type(kind)
+        if described.table is None:
+            raise RecordError(f"{described.name} has no table to read: give it one with @record(table=…)")
+        return await self._store.rows(described)

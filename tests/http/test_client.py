@@ -199,6 +199,17 @@ async def test_broken_answers(raw: bytes, kind: type[ServiceError]) -> None:
     assert limit.snapshot().in_use == 0
 
 
+async def test_a_broken_body_does_not_hide_what_the_status_said() -> None:
+    raw = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\nContent-Length: 100\r\n\r\n{"
+    limit = Limit("api")
+    for hang in (True, False):
+        async with sending(raw, then_hang=hang) as base, client(base, limit=limit, idle_timeout=0.05) as api:
+            with pytest.raises(Overloaded) as caught:
+                await api.json("/", type=Work)
+            assert caught.value.retry_after == 30
+            limit._paused_until = 0.0  # so that the second call is made at once
+
+
 async def test_nobody_listening_and_no_such_host() -> None:
     async with sending(b"") as base:
         pass

@@ -141,7 +141,7 @@ def test_a_free_place_is_not_given_past_those_who_wait() -> None:
             async with limit():
                 group.create_task(call("first"))
                 await settle()
-            group.create_task(call("second"))  # comes when the slot is free, but "first" was not yet woken
+            await call("second")  # asks when the slot is free, but "first" was not yet woken
         return order
 
     assert run_virtual(main()) == ["first", "second"]
@@ -156,6 +156,18 @@ def test_a_dear_call_makes_those_after_it_wait_for_what_it_cost() -> None:
         return times
 
     assert run_virtual(main()) == pytest.approx([0.0, 0.1, 0.6, 0.6, 0.7], abs=1e-5)
+
+
+def test_what_a_dear_call_owes_is_paid_by_time_that_passes() -> None:
+    async def main() -> list[float]:
+        limit, times = Limit("api", rate=10, margin=0.0, burst=2), list[float]()
+        for cost, pause in ((5, 0.3), (1, 3600), (1, 0), (2, 0), (1, 0)):
+            async with limit(cost):
+                times.append(now())
+            await asyncio.sleep(pause)
+        return times
+
+    assert run_virtual(main()) == pytest.approx([0.0, 0.5, 3600.5, 3600.6, 3600.7], abs=1e-3)
 
 
 def test_a_cost_above_the_window_is_refused_when_declared() -> None:
@@ -334,12 +346,12 @@ def test_a_rate_learnt_on_the_way_holds_at_once_and_counts_the_calls_before_it()
         async def work() -> None:
             async with limit():
                 times.append(now())
-                if len(times) == 3:
-                    limit.learn({"x-rate-limit-limit": "1", "x-rate-limit-interval": "1s"})
 
         async with asyncio.TaskGroup() as group:
             for _ in range(6):
                 group.create_task(work())
+            await asyncio.sleep(0.25)  # the fourth waits for its place by the old rate now
+            limit.learn({"x-rate-limit-limit": "1", "x-rate-limit-interval": "1s"})
         return times
 
     times = run_virtual(main())

@@ -106,6 +106,7 @@ def checked(tmp_path: Path, data: bytes) -> None:
     [
         pytest.param(GOOD, id="plain"),
         pytest.param(GOOD + b"\r\n\0\0<!-- added by a server -->" + b" " * 1500, id="something after the end"),
+        pytest.param(pdf(start=3), id="a wrong offset, which readers mend"),
         pytest.param(pdf(before=b"\xef\xbb\xbf\r\n"), id="something before the header"),
         pytest.param(b"%PDF-1.7\n" + b"9 0 obj\n<< /Type /XRef /Root 1 0 R >>\nstream\n\nendstream\nendobj\n"
                      b"startxref\n9\n%%EOF", id="cross-reference stream"),
@@ -124,10 +125,9 @@ def test_whole_pdfs_pass(tmp_path: Path, data: bytes) -> None:
         (b"%PDF-1.4\n" + b"garbage " * 500, "cut off"),
         (GOOD[:-8], "cut off"),
         (GOOD[: len(GOOD) // 3], "cut off"),
-        (pdf(start=3), "not where"),
-        (pdf(start=10**14), "not where"),
+        (pdf(root=b"", start=10**14), "catalogue"),
         (pdf(root=b""), "catalogue"),
-        (b"%PDF-1.4\nstartxref\n9\n%%EOF\n", "not where"),
+        (b"%PDF-1.4\nstartxref\n9\n%%EOF\n", "catalogue"),
     ],
 )
 def test_other_files_do_not(tmp_path: Path, data: bytes, reason: str) -> None:

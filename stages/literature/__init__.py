@@ -1,0 +1,1 @@
+"""PDFs → references → metadata → downloads."""

@@ -1,0 +1,263 @@
+"""Running a pipeline for a person: the log, the progress, signals, the report and the exit code."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from streamflow.cli.output import give_json, tell
+from streamflow.engine.launch import run_pipeline
+from streamflow.engine.pipeline import Pipeline
+from streamflow.engine.run import Run, Summary
+from streamflow.errors import CredentialsRefused, ServiceError, UsageError
+from streamflow.events import Draining, Event, ItemDied, ItemRetried, ItemSkipped, LimitPaused, RunStarted, SourceEnded
+from streamflow.limits.limit import LimitState
+from streamflow.limits.registry import Registry
+from streamflow.observe import progress
+from streamflow.observe import summary as reports
+from streamflow.observe.log import Log
+from streamflow.settings import load_settings
+from streamflow.storage import inspect
+
+DONE, FAILED, DEAD_LETTERS, CREDENTIALS, UNAVAILABLE = 0, 1, 3, 4, 5
+_LETTERS = 20
+"""Dead letters that a report holds at most."""
+
+log = structlog.get_logger("streamflow")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How to run: what `run`, `watch`, `retry` and `demo` have in common. `overrides` are settings, nested."""
+
+    watching: bool = False
+    sequential: bool = False
+    refresh: bool = False
+    limit: int | None = None
+    quiet: bool = False
+    as_json: bool = False
+    overrides: Mapping[str, Any] = field(default_factory=dict)
+
+
+def run_in_workspace(pipeline: Pipeline, inputs: Sequence[str], workspace: Path, options: Options) -> int:
+    """Run a pipeline, tell how it went, and return the exit code. Raises UsageError where nothing could start."""
+    settings = load_settings(workspace, options.overrides)
+    with Log(
+        workspace,
+        level=settings.log.level,
+        console=None if options.quiet else "error",
+        max_bytes=settings.log.max_bytes,
+        keep=settings.log.keep,
+        secrets=settings.secret_values(),
+    ) as opened:
+        session = _Session(pipeline, inputs, workspace, options, opened)
+        with asyncio.Runner(loop_factory=loop_factory()) as runner:
+            return runner.run(session.run())
+
+
+def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's, where the `fast` extra is installed."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+class _Session:
+    """One run with everything around it."""
+
+    def __init__(
+        self, pipeline: Pipeline, inputs: Sequence[str], workspace: Path, options: Options, opened: Log
+    ) -> None:
+        self._pipeline = pipeline
+        self._inputs = inputs
+        self._workspace = workspace
+        self._options = options
+        self._log = opened
+        self._run: Run | None = None
+        self._limits: Registry | None = None
+        self._signalled: str | None = None
+        self._empty_sources = 0
+
+    async def run(self) -> int:
+        options = self._options
+        task = asyncio.create_task(self._run_pipeline(), name="streamflow run")
+        with _signals(lambda name: self._stop(name, task)):
+            try:
+                summary = await task
+            except asyncio.CancelledError:
+                if self._signalled is None:
+                    raise
+                return _signal_code(self._signalled)
+            except UsageError:
+                raise
+            except Exception as error:
+                return self._failed(error)
+        limits = [limit.snapshot() for limit in self._limits or ()]
+        report = await asyncio.to_thread(self._report, summary, limits)
+        log.info("run_reported", outcome=report.code, pending=sum(report.pending.values()), dead=report.dead)
+        self._log.flush()
+        if not options.quiet:
+            tell(self._log.redact.text(reports.text(report)))
+            if self._nothing_found():
+                tell(f"No source of {self._pipeline.name} found anything to read in {' '.join(self._inputs)}.")
+        if options.as_json:
+            give_json(self._log.redact(reports.as_json(report)))
+        return report.code
+
+    async def _run_pipeline(self) -> Summary:
+        def started(run: Run, limits: Registry) -> None:
+            self._run, self._limits = run, limits
+            if self._signalled is not None:
+                run.stop(self._signalled)
+
+        def hook(event: Event) -> None:
+            self._heard(event)
+            if isinstance(event, RunStarted) and not self._options.quiet:
+                display.set()
+
+        async def show() -> None:
+            await display.wait()
+            assert self._run is not None and self._limits is not None  # noqa: S101 - started comes before any event
+            async with progress.shown(self._run, self._limits):
+                await asyncio.get_running_loop().create_future()
+
+        display = asyncio.Event()
+        shower = asyncio.create_task(show(), name="streamflow display")
+        try:
+            return await run_pipeline(
+                self._pipeline,
+                self._inputs,
+                workspace=self._workspace,
+                settings=load_settings(self._workspace, self._options.overrides),
+                watching=self._options.watching,
+                sequential=self._options.sequential,
+                refresh=self._options.refresh,
+                limit=self._options.limit,
+                hook=hook,
+                started=started,
+            )
+        finally:
+            shower.cancel()
+            await asyncio.gather(shower, return_exceptions=True)
+
+    def _stop(self, name: str, task: asyncio.Task[Summary]) -> None:
+        again = self._signalled is not None
+        self._signalled = name
+        if self._run is None:
+            task.cancel()  # nothing has begun
+            return
+        if again and not self._options.quiet:
+            tell(f"{name} again: stopping at once. What is not committed stays pending.")
+        self._run.stop(name)
+
+    def _heard(self, event: Event) -> None:
+        """An event of the run: a line in the log, and a word to the user where they need it now."""
+        level, name = _line_for(event)
+        getattr(log, level)(name, **asdict(event))
+        if isinstance(event, SourceEnded) and not event.records:
+            self._empty_sources += 1
+        if self._options.quiet:
+            return
+        if isinstance(event, RunStarted):
+            if event.resumed:
+                tell(f"Going on with {event.resumed} items that were pending.")
+            if self._options.watching:
+                tell(f"Watching {' '.join(self._inputs)}. Ctrl-C stops it: once to finish what is active, twice at once.")
+        if isinstance(event, Draining) and self._signalled is not None:
+            tell(
+                f"{event.signal}: finishing {event.active} active items, for at most {event.grace:g} s; the rest stays "
+                "pending. A second signal stops at once."
+            )
+
+    def _failed(self, error: Exception) -> int:
+        """What a source, a finalizer, the store or the engine itself raised."""
+        log.info("run_failed", exc_info=error)
+        self._log.flush()
+        lines = [
+            f"Error: {self._pipeline.name} failed: {type(error).__name__}: {error}",
+            "What was committed is kept; the same command goes on from there.",
+        ]
+        if self._log.path is not None and self._log.path.exists():
+            lines.append(f"The whole story is in {self._log.path}.")
+        tell(self._log.redact.text("\n".join(lines)))
+        if self._options.as_json:
+            give_json({"pipeline": self._pipeline.name, "outcome": "failed", "exit_code": FAILED, "error": str(error)})
+        return FAILED
+
+    def _report(self, summary: Summary, limits: Sequence[LimitState]) -> reports.Report:
+        found = inspect.overview(self._workspace)
+        letters = inspect.dead_letters(self._workspace, limit=_LETTERS) if found.dead else []
+        places = {stage.name: stage.runs_in for stage in self._pipeline.stages}
+        return reports.Report(
+            summary,
+            str(self._workspace),
+            _code(summary, found.dead),
+            {name: counts.pending for name, counts in found.stages.items()},
+            found.dead,
+            letters,
+            limits,
+            reports.bottleneck(summary, limits, places),
+            None if summary.error is None else _why(summary.error),
+        )
+
+    def _nothing_found(self) -> bool:
+        return bool(self._inputs) and self._empty_sources == len(self._pipeline.sources) > 0
+
+
+def _code(summary: Summary, dead: int) -> int:
+    if isinstance(summary.error, CredentialsRefused):
+        return CREDENTIALS
+    if isinstance(summary.error, ServiceError):
+        return UNAVAILABLE
+    if summary.error is not None:
+        return FAILED
+    if summary.stopped_by is not None:
+        return _signal_code(summary.stopped_by)
+    return DEAD_LETTERS if dead else DONE
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, CredentialsRefused):
+        name = error.service or "NAME"
+        return (
+            f"{error}. Nothing is lost. Set the credentials in [services.{name}] of streamflow.toml or in "
+            f"STREAMFLOW_SERVICES__{name.upper()}__API_KEY, and run it again"
+        )
+    return f"{type(error).__name__}: {error}"
+
+
+def _signal_code(name: str) -> int:
+    return 128 + signal.Signals[name]
+
+
+def _line_for(event: Event) -> tuple[str, str]:
+    """The level and the name of an event's line in the log."""
+    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
+    if isinstance(event, ItemSkipped | ItemRetried):
+        return "debug" if isinstance(event, ItemSkipped) else "info", name
+    noteworthy = isinstance(event, ItemDied | LimitPaused) or name in ("contents_differ", "stage_stuck")
+    return "warning" if noteworthy else "info", name
+
+
+@contextmanager
+def _signals(stop: Callable[[str], None]) -> Iterator[None]:
+    """Call `stop` with the name of each SIGINT and SIGTERM."""
+    loop = asyncio.get_running_loop()
+    wanted = (signal.SIGINT, signal.SIGTERM)
+    for number in wanted:
+        loop.add_signal_handler(number, stop, number.name)
+    try:
+        yield
+    finally:
+        for number in wanted:
+            loop.remove_signal_handler(number)
