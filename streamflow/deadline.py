@@ -6,11 +6,23 @@ item wait for others (a limit, a full channel) suspends the deadline, so that wa
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
 NEVER = float("inf")
+_SUSPENDED = sys.float_info.max  # never passes either, and tells a suspended deadline from a disarmed one
+
+
+class _Pause:
+    """One suspension: how many parts of the work wait, and the seconds that are left when none does any more."""
+
+    __slots__ = ("remaining", "waiters")
+
+    def __init__(self, remaining: float) -> None:
+        self.remaining = remaining
+        self.waiters = 0
 
 
 class Deadline:
@@ -19,33 +31,41 @@ class Deadline:
     `held` counts the limits that the work in hand holds, `waiting` names what it waits for.
     """
 
-    __slots__ = ("at", "clock", "held", "waiting")
+    __slots__ = ("_pause", "_waits", "at", "clock", "held", "waiting")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.at = NEVER
         self.held = 0
         self.waiting: str | None = None
+        self._waits = 0
+        self._pause = _Pause(0.0)
 
     @contextmanager
     def suspended(self, why: str) -> Iterator[None]:
-        """Keep the remaining time as it is while the block waits. Nesting is allowed."""
-        if self.at == NEVER:
-            outer = self.waiting
-            self.waiting = why
-            try:
-                yield
-            finally:
-                self.waiting = outer
-            return
-        remaining = self.at - self.clock()
-        self.at = NEVER
+        """Keep the remaining time as it is while the block waits.
+
+        Blocks may nest and overlap, as in `gather`: the time stands still while any of them waits. A block that
+        outlives its attempt, in a task that was left behind, arms nothing.
+        """
+        if self.at < _SUSPENDED:
+            self._pause = _Pause(self.at - self.clock())
+            self.at = _SUSPENDED
+        pause = self._pause if self.at == _SUSPENDED else None
+        if pause is not None:
+            pause.waiters += 1
+        self._waits += 1
         self.waiting = why
         try:
             yield
         finally:
-            self.waiting = None
-            self.at = self.clock() + remaining
+            self._waits -= 1
+            if not self._waits:
+                self.waiting = None
+            if pause is not None:
+                pause.waiters -= 1
+                if not pause.waiters and pause is self._pause and self.at == _SUSPENDED:
+                    self.at = self.clock() + pause.remaining
 
 
 current: ContextVar[Deadline | None] = ContextVar("streamflow_deadline", default=None)

@@ -122,14 +122,10 @@ class RecordType:
             rule = self.merge.get(name)
             if rule is None:
                 conflicts.append(name)
+            elif isinstance(rule, latest):
+                changes[name] = _later(rule, name, old, new)
             elif before is None or after is None:
                 changes[name] = after if before is None else before
-            elif isinstance(rule, latest):
-                times = (getattr(old, rule.by), getattr(new, rule.by))
-                if times[0] == times[1]:
-                    changes[name] = max(before, after)
-                else:
-                    changes[name] = before if times[0] > times[1] else after
             else:
                 changes[name] = rule(before, after)
         if conflicts and self._encode_fields(new, conflicts) < self._encode_fields(old, conflicts):
@@ -141,8 +137,17 @@ class RecordType:
         merged, _ = self.merged(old, new)
         return dataclasses.replace(new, **{name: getattr(merged, name) for name in self.merge})
 
-    def _encode_fields(self, value: Any, names: list[str]) -> str:
-        return json.dumps(msgspec.to_builtins([getattr(value, name) for name in names]))
+    def _encode_fields(self, value: Any, names: list[str]) -> list[str]:
+        # Compared field by field: the order must be the same whichever of the fields differ.
+        return [json.dumps(msgspec.to_builtins(getattr(value, name), order="deterministic")) for name in names]
+
+
+def _later(rule: latest, name: str, old: Any, new: Any) -> Any:
+    """A field by `latest`. No time is earlier than any, and at equal times no value loses to any."""
+    ranks = [(it is not None, it) for it in (getattr(old, rule.by), getattr(new, rule.by))]
+    if ranks[0] != ranks[1]:
+        return getattr(max(zip(ranks, (old, new), strict=True), key=lambda pair: pair[0])[1], name)
+    return max((getattr(old, name), getattr(new, name)), key=lambda value: (value is not None, value))
 
 
 @dataclass_transform(frozen_default=True)

@@ -25,6 +25,9 @@ def find_words(text: tuple[str, ...], title: tuple[str, ...]) -> Found:
     if not title:
         return Found(0.0, 0, 0)
     weights = [_weight(word) for word in title]
+    there = set(text)
+    if sum(weight for word, weight in zip(title, weights, strict=True) if word in there) < sum(weights) / 4:
+        return Found(0.0, 0, 0)  # too few words in common to look closer
     between = [_weight(word) / 2 for word in text]
     previous = [(0.0, index) for index in range(len(text) + 1)]
     before_previous: list[tuple[float, int]] = []
@@ -57,16 +60,19 @@ def _weight(word: str) -> float:
 
 def _unlike(word: str, other: str) -> float:
     """What replacing a word costs, as a share of its weight: a quarter when one letter differs, else more than all."""
-    if len(word) < 5 or abs(len(word) - len(other)) > 1 or word.isdigit() or other.isdigit():
-        return 1.25
+    return 0.25 if len(word) >= 5 and one_letter_apart(word, other) else 1.25
+
+
+def one_letter_apart(word: str, other: str) -> bool:
+    """Whether two words differ in one letter: another one, one more or one less. Numbers never do."""
+    if abs(len(word) - len(other)) > 1 or word.isdigit() or other.isdigit():
+        return False
     same = 0
     shorter = min(len(word), len(other))
     while same < shorter and word[same] == other[same]:
         same += 1
     if len(word) == len(other):
-        alike = word[same + 1 :] == other[same + 1 :]
-    elif len(word) > len(other):
-        alike = word[same + 1 :] == other[same:]
-    else:
-        alike = word[same:] == other[same + 1 :]
-    return 0.25 if alike else 1.25
+        return word[same + 1 :] == other[same + 1 :]
+    if len(word) > len(other):
+        return word[same + 1 :] == other[same:]
+    return word[same:] == other[same + 1 :]

@@ -124,8 +124,8 @@ def _scored(
             continue
         if not sure and max(map(len, lines)) < _TALL and _aligned(lines[1]) < _ALIGNED:
             continue
-        # The height decides between places in one strip: the clearest lets short lines and wide ones pass.
-        score += min(sum(len(word.text) for word in side) for side in (zone.left, zone.right)) + 0.01 * (lower - upper)
+        # Height and number decide between places in one strip: the best lets the widest lines pass, in one zone.
+        score += min(sum(len(word.text) for word in side) for side in (zone.left, zone.right)) + 0.01 * (lower - upper) - 2
         zones.append(zone)
     return score, zones
 

@@ -80,7 +80,8 @@ class _Finder:
         self.crossref = crossref
         self.openalex = openalex
         self.doi = normal_doi(reference.doi) or normal_doi(reference.url)
-        self.arxiv_id = normal_arxiv_id(reference.arxiv_id) or arxiv_of_doi(self.doi)
+        url = reference.url if reference.url and "arxiv" in reference.url.lower() else None
+        self.arxiv_id = normal_arxiv_id(reference.arxiv_id) or arxiv_of_doi(self.doi) or normal_arxiv_id(url)
         self.printed = Printed(reference.raw, year=reference.year, title=reference.title)
         self.told: list[str] = []
         self._answers: dict[str, CrossrefWork | None] = {}
@@ -132,7 +133,8 @@ class _Finder:
         judged = [(judge(self.printed, works.crossref_candidate(hit)), hit) for hit in hits]
         accepted = [(verdict, hit) for verdict, hit in judged if verdict.accepted]
         # Not the service's own order: it depends on what else is in its index that day.
-        accepted.sort(key=lambda pair: (-pair[0].rank, pair[1].type == "posted-content", pair[1].doi.lower()))
+        accepted.sort(key=lambda pair: (pair[1].type == "posted-content", pair[1].doi.lower()))
+        accepted.sort(key=lambda pair: pair[0].rank, reverse=True)
         for verdict, hit in accepted:
             if match := await self._settle(hit, verdict.why):
                 return replace(match, score=verdict.score)
@@ -145,7 +147,8 @@ class _Finder:
             return None
         hits = await self.openalex.search(self.reference.title)
         judged = [(judge(self.printed, works.openalex_candidate(hit)), hit) for hit in hits]
-        for verdict, hit in sorted(judged, key=lambda pair: (-pair[0].rank, pair[1].key)):
+        judged.sort(key=lambda pair: pair[1].key)
+        for verdict, hit in sorted(judged, key=lambda pair: pair[0].rank, reverse=True):
             if verdict.accepted and (match := await self._settle_openalex(hit, verdict.why)):
                 return replace(match, score=verdict.score)
         self.told.append(_nearest("OpenAlex", [verdict for verdict, _ in judged]))

@@ -155,27 +155,34 @@ def _without_furniture(pages: list[Page]) -> list[list[Word]]:
     for index, found in enumerate(all_rows):
         near = [edges[other] for other in range(max(0, index - 4), min(len(pages), index + 5)) if other != index]
         drop: set[int] = set()
-        for place in [*range(min(_EDGE_ROWS, len(found))), *range(max(0, len(found) - _EDGE_ROWS), len(found))]:
-            row = found[place]
-            text = joined(row)
-            shape = _shape(text)
-            outermost = place in (0, len(found) - 1)
-            repeated = any(abs(other.get(shape, -1e9) - row[0].y) < 4 for other in near)
-            alone = outermost and len(text) <= 4 and _set_apart(found, place)
-            number = _PAGE_NUMBER.fullmatch(text) is not None
-            if (repeated and len(shape) > 3) or (number and (repeated or outermost)) or alone:
-                drop.add(place)
-        # Repeated only in the middle of the edge is chance, as in a table: furniture starts at the edge.
+        for places in (range(min(_EDGE_ROWS, len(found))), range(len(found) - 1, max(-1, len(found) - 1 - _EDGE_ROWS), -1)):
+            for place in places:
+                row = found[place]
+                text = joined(row)
+                shape = _shape(text)
+                alike = sum(abs(other.get(shape, -1e9) - row[0].y) < 2.5 for other in near)
+                apart = _set_apart(found, place, places.step)
+                wordy = sum(sign.isalpha() for sign in shape) > 3
+                if (
+                    (wordy and (alike >= 2 or (alike and apart)))
+                    or (_PAGE_NUMBER.fullmatch(text) and (alike or apart))
+                    or (apart and len(text) <= 4)
+                ):
+                    drop.add(place)
+                else:
+                    break  # furniture starts at the edge; what is repeated further in is chance
         kept = [word for place, row in enumerate(found) if place not in drop for word in row]
         order = {id(word) for word in kept}
         bodies.append([word for word in pages[index].words if id(word) in order])
     return bodies
 
 
-def _set_apart(found: list[list[Word]], place: int) -> bool:
-    """Whether a row at the edge of a page stands well away from the next."""
-    other = found[1 if place == 0 else place - 1] if len(found) > 1 else []
-    return bool(other) and abs(other[0].y - found[place][0].y) > 1.9 * found[place][0].size
+def _set_apart(found: list[list[Word]], place: int, inwards: int) -> bool:
+    """Whether a row stands well away from the next towards the middle of the page."""
+    if not 0 <= place + inwards < len(found):
+        return False
+    other = found[place + inwards]
+    return abs(other[0].y - found[place][0].y) > 1.6 * max(other[0].size, found[place][0].size)
 
 
 def _shape(text: str) -> str:

@@ -53,7 +53,7 @@ _AUTHORS = re.compile(
 )
 _BIOGRAPHY = re.compile(
     rf"(?:(?:Dr|Prof|Mr|Ms)\.?\s+)?{_NAME}(?:\s+(?:{_NAME}|{_INITIAL}|{_PARTICLE})){{1,5}}\s*(?:\([^)]{{1,60}}\)\s*)?,?\s*"
-    r"(?:received|is (?:a|an|the|currently|now|with|working|pursuing)\b|was born|obtained|earned|graduated|joined|holds|has been)\b"
+    r"\b(?:received|is (?:a|an|the|currently|now|with|working|pursuing)\b|was born|obtained|earned|graduated|joined|holds|has been)\b"
 )
 
 

@@ -8,7 +8,8 @@
 - it stands there as a whole: punctuation before and after it, or the reference names the work's volume and page.
   So "Deep learning" is not found in "Deep learning for galaxies".
 - its numbers agree: "Part I" is not "Part II", and what the reference counts after the title is in the title too.
-- it is no erratum, correction, comment or reply, unless the reference says so too, and the other way round.
+- it is no erratum, correction, comment or reply, nor an extended abstract, supplement and the like, unless the
+  reference says so too, and the other way round.
 - the family name of its first author stands in the reference (or, after a collaboration, of the second).
 - its year differs by at most one from the reference's, when both are known.
 - a short title (under three words, or under 12 letters; CJK: 5) also needs the journal, or volume and page, or to be
@@ -30,7 +31,7 @@ import re
 from dataclasses import dataclass
 from functools import cached_property
 
-from stages.literature.alignment import Found, find_words
+from stages.literature.alignment import Found, find_words, one_letter_apart
 from stages.literature.place import place_found, venue_found
 from stages.literature.words import Words, is_spaceless, plain, scripts, split, word_set
 
@@ -43,6 +44,7 @@ _NOTICES = word_set(
 )
 _AFTER_NOTICE = word_set("to on of for the a by")
 _ROMAN = word_set("ii iii iv vi vii viii ix xi xii")
+_VERSIONS = word_set("extended abridged supplement supplementary supporting revisited continued poster")
 _PART = word_set("part teil partie parte")
 _PARTICLES = word_set("van von der den de del della di da dos la le ten ter af zu zur el al bin ibn")
 _NO_WORDS = word_set("doi org https http www dx url")
@@ -77,18 +79,23 @@ class Printed:
         """All words with a space around each, to find sequences of words in."""
         return f" {' '.join(self.words.words)} "
 
+    @cached_property
+    def joined_without_umlauts(self) -> str:
+        return _without_umlauts(self.joined)
+
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
     """Whether a candidate was accepted, how alike it is (0 to 1), and by which rule or why not.
 
-    `rank` orders several accepted ones: by likeness, then those whose place and very year are named.
+    `rank` orders several accepted ones, the best last: by likeness, by whether the place and the very year are named,
+    and by how much of the reference the title takes up.
     """
 
     accepted: bool
     score: float
     why: str
-    rank: float = 0.0
+    rank: tuple[float, bool, bool, int] = (0.0, False, False, 0)
 
 
 def judge(printed: Printed, candidate: Candidate) -> Verdict:
@@ -111,18 +118,21 @@ def judge(printed: Printed, candidate: Candidate) -> Verdict:
     return Verdict(True, 0.9, "place", _rank(0.9, placed, printed, candidate))
 
 
-def _rank(likeness: float, placed: bool, printed: Printed, candidate: Candidate) -> float:
+def _rank(likeness: float, placed: bool, printed: Printed, candidate: Candidate) -> tuple[float, bool, bool, int]:
     the_year = bool(candidate.years) and _years_agree(printed, candidate, 0)
-    return round(likeness, 2) + 0.002 * placed + 0.001 * the_year
+    return round(likeness, 2), placed, the_year, len(candidate.title)
 
 
 def contradicts(printed: Printed, candidate: Candidate) -> str | None:
     """Why a work cannot be what a reference means, or None. Two of title, first author and year must speak against it.
 
-    What cannot be compared does not speak: a reference without words, a title in another script.
+    A place that is named speaks for it. What cannot be compared does not speak: a reference without words, a title in
+    another script.
     """
     words = [word for word in printed.words.words if word.isalpha() and word not in _NO_WORDS]
     if len(words) < 4:
+        return None
+    if place_found(printed.words.words, candidate.venues, candidate.volume, candidate.page):
         return None
     title, found = find_title(printed, candidate)
     comparable = bool(title) and bool(scripts(title) & scripts(tuple(words)))
@@ -172,10 +182,17 @@ def _refuse_title(
         return "the numbers in the titles differ"
     if _counted_after(words, found.end):
         return "the reference means another part"
+    if words.words[found.end : found.end + 1] and words.words[found.end] in _VERSIONS:
+        return f"the reference means another version ({words.words[found.end]})"
+    if versions := (_VERSIONS & set(title)) - set(inside):
+        return f"the work is another version ({min(versions)})"
     begins = _ends(words.before(found.start), found.start == 0)
     if not (placed or (begins and _ends(words.before(found.end), found.end >= len(words.words)))):
         return "the title is only part of the reference's title"
-    if not author_found(printed, candidate) and not (not candidate.authors and found.likeness == 1 and len(title) >= 4):
+    if not candidate.authors:
+        if found.likeness < 1 or len(title) < 4:
+            return "the work names no author, and its title alone does not suffice"
+    elif not author_found(printed, candidate, garbled=len(title) >= 4):
         return "the first author is another"
     if not _years_agree(printed, candidate, 1):
         return "the year is another"
@@ -235,10 +252,13 @@ def _years_agree(printed: Printed, candidate: Candidate, within: int) -> bool:
     return any(abs(ours - theirs) <= within for ours in printed.years for theirs in candidate.years)
 
 
-def author_found(printed: Printed, candidate: Candidate) -> bool:
-    """Whether the first author's family name stands in the reference; after an organisation, the next one's too."""
+def author_found(printed: Printed, candidate: Candidate, *, garbled: bool = False) -> bool:
+    """Whether the first author's family name stands in the reference; after an organisation, the next one's too.
+
+    `garbled` also finds long names with a wrong letter or a space inside, as text from PDFs has them.
+    """
     for family, given in candidate.authors[:2]:
-        if _name_found(printed, family, given):
+        if _name_found(printed, family, given) or (garbled and _garbled_name_found(printed, family)):
             return True
         if given:  # a person: nobody further down counts
             return False
@@ -257,10 +277,21 @@ def _name_found(printed: Printed, family: str, given: str) -> bool:
         return sum(word in there for word in main) * 3 >= len(main) * 2
     ways = {" ".join(words), "".join(words), " ".join(main), "".join(main), max(main, key=len)}
     ways.add("".join((*words, *split(given).words)))
-    ways |= {way.replace("ue", "u").replace("oe", "o").replace("ae", "a") for way in ways}
-    umlauts = printed.joined.replace("ue", "u").replace("oe", "o").replace("ae", "a")
-    found = (way for way in ways if f" {way} " in printed.joined or f" {way} " in umlauts)
+    ways |= {_without_umlauts(way) for way in ways}
+    found = (way for way in ways if f" {way} " in printed.joined or f" {way} " in printed.joined_without_umlauts)
     return any(len(way) > 1 or way in printed.words.words[:3] for way in found)
+
+
+def _garbled_name_found(printed: Printed, family: str) -> bool:
+    name = max(split(plain(family)).words, key=len, default="")
+    return len(name) >= 6 and (
+        name in printed.joined.replace(" ", "") or any(one_letter_apart(name, word) for word in printed.words.words)
+    )
+
+
+def _without_umlauts(text: str) -> str:
+    """Mueller and Müller (whose accent is gone already) alike."""
+    return text.replace("ue", "u").replace("oe", "o").replace("ae", "a")
 
 
 def _spaceless_name_found(printed: Printed, family: tuple[str, ...], given: tuple[str, ...]) -> bool:

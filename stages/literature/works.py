@@ -180,7 +180,7 @@ def _is_organisation(words: list[str]) -> bool:
 
 
 def _crossref_years(answer: CrossrefWork) -> frozenset[int]:
-    dates = (answer.issued, answer.published, answer.published_print, answer.published_online)
+    dates = (answer.issued, answer.published_print, answer.published_online)
     return frozenset(year for date in dates if date and (year := _year(date.year)))
 
 

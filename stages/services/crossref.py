@@ -23,7 +23,7 @@ POLITE = replace(SERVICE, rate=10, concurrency=3)
 
 LONGEST_QUERY = 600
 _FIELDS = (
-    "DOI,type,title,subtitle,original-title,author,published,published-print,published-online,issued,container-title,"
+    "DOI,type,title,subtitle,original-title,author,published-print,published-online,issued,container-title,"
     "short-container-title,volume,issue,page,article-number,publisher,relation"
 )
 
@@ -63,7 +63,6 @@ class CrossrefWork(msgspec.Struct, frozen=True, rename="kebab"):
     subtitle: list[str | None] | None = None
     original_title: list[str | None] | None = None
     author: list[Contributor | None] | None = None
-    published: Date | None = None
     published_print: Date | None = None
     published_online: Date | None = None
     issued: Date | None = None

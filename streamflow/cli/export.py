@@ -24,8 +24,6 @@ def export(
     ] = None,
 ) -> None:
     """Write what a workspace holds in another format. Only reads, also while a run is on.
-
-    A pipeline's `exporters` map a format to an async function of a Reader, the format, and the text to write to.
     """
     import asyncio
 
@@ -42,7 +40,7 @@ def export(
     if owner != found.name:
         raise UsageError(f"The workspace {folder} belongs to the pipeline {owner!r}, not {found.name!r}.")
     out = io.StringIO(newline="")
-    asyncio.run(found.exporters[format](Reader(SqliteStore(folder / inspect.DATABASE)), format, out))
+    asyncio.run(found.exporters[format](Reader(SqliteStore(folder / inspect.DATABASE)), out))
     data = out.getvalue().encode("utf-8", "replace")
     if output is None:
         sys.stdout.buffer.write(data)

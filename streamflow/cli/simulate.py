@@ -62,7 +62,7 @@ def simulate(
     names = [simulator.name for simulator in simulators]
 
     def announce(environment: Mapping[str, str]) -> None:
-        for name, value in {**environment, **scaled_limits(pipelines, names, scale)}.items():
+        for name, value in {**environment, **scaled_limits(pipelines, environment, scale)}.items():
             give(f"{name}={value}")
         if with_parent:
             give("")  # that was all
@@ -83,13 +83,13 @@ def built(
 ) -> list[Simulator]:
     """The simulators of these services (of all, where none is named), not started yet.
 
-    A pipeline's `simulators` map a service's name to a builder, which is called once with all the names wanted of it.
     Raises UsageError for an unknown service and for settings that cannot be read.
     """
     builders: dict[str, Callable[..., Sequence[Simulator]]] = {}
     for pipeline in pipelines:
-        for name, builder in pipeline.simulators.items():
-            builders.setdefault(name, builder)
+        if pipeline.simulators is not None:
+            for name in pipeline.simulated:
+                builders.setdefault(name, pipeline.simulators)
     for name in names:
         if name not in builders:
             near = difflib.get_close_matches(name, builders, 1)
@@ -99,32 +99,39 @@ def built(
     wanted = list(dict.fromkeys(names)) or list(builders)
     if not wanted:
         raise UsageError("No pipeline here has simulators.")
-    settings = {"latency": _latency(latency, wanted), "faults": _faults(faults, wanted), "scale": scale}
+    settings = {"latency": latencies(latency, wanted), "faults": _faults(faults, wanted), "scale": scale}
     made: list[Simulator] = []
     for builder in dict.fromkeys(builders[name] for name in wanted):
-        of_it = [name for name in wanted if builders[name] is builder]
         try:
-            made += builder(of_it, **settings)
+            made += builder([name for name in wanted if builders[name] is builder], **settings)
         except ValueError as error:
             raise UsageError(f"The simulators cannot be made: {error}.") from None
     return made
 
 
-def scaled_limits(pipelines: Iterable[Pipeline], names: Sequence[str], scale: float) -> dict[str, str]:
-    """The variables that let the clients of simulated services call `scale` times as often as is published."""
+def scaled_limits(pipelines: Iterable[Pipeline], environment: Mapping[str, str], scale: float) -> dict[str, str]:
+    """The variables that let the clients of simulated services call `scale` times as often as is published.
+
+    Published limits are those of the `Service`s in the modules of the pipeline's resources; of several for one name
+    the fastest counts, since a service that gives less says so in its answers.
+    """
     if scale == 1:
         return {}
-    found: dict[str, str] = {}
-    for pipeline in pipelines:
-        for service in pipeline.services:
-            rate: float | None = getattr(service, "rate", None)
-            name = getattr(service, "name", service)
-            if name in names and rate is not None:
-                found[f"STREAMFLOW_SERVICES__{str(name).upper()}__RATE"] = f"{rate * scale:g}"
-    return found
+
+    from streamflow.http.client import Service
+
+    modules = {sys.modules[kind.__module__] for pipeline in pipelines for kind in pipeline.resources}
+    found: dict[str, float] = {}
+    for module in modules:
+        for service in vars(module).values():
+            if isinstance(service, Service) and service.rate is not None:
+                variable = f"STREAMFLOW_SERVICES__{service.name.upper()}"
+                if f"{variable}__BASE_URL" in environment:
+                    found[f"{variable}__RATE"] = max(found.get(f"{variable}__RATE", 0.0), service.rate * scale)
+    return {name: f"{rate:g}" for name, rate in sorted(found.items())}
 
 
-def _latency(text: str, names: Sequence[str]) -> dict[str, float]:
+def latencies(text: str, names: Sequence[str]) -> dict[str, float]:
     """Seconds by service, from `0.05` or `crossref=0.05,openalex=0.03`."""
     parts = [part.strip() for part in text.split(",") if part.strip()]
     found = dict.fromkeys(names, 0.0)

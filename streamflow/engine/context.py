@@ -62,7 +62,7 @@ class Context:
         return Downloader(
             limit=self._limit(service),
             max_bytes=self.settings.download.max_bytes,
-            timeout=given.timeout or service.timeout,
+            **({"timeout": given.timeout} if given.timeout is not None else {}),
             allow_private=self.settings.download.allow_private,
             base_url=given.base_url or service.base_url or None,
             email=given.email,

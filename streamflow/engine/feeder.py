@@ -7,12 +7,13 @@ as many as the channel has room stay in memory; the others wait in the store wit
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import heapq
 import itertools
 import time
 from collections.abc import Callable
 
-from streamflow.engine.channel import Channel
+from streamflow.engine.channel import Channel, ChannelClosed
 from streamflow.storage.store import Item, Store
 
 PAGE = 256
@@ -34,6 +35,8 @@ class Feeder:
         self._parked: list[tuple[float, int, Item]] = []
         self._order = itertools.count()
         self._in_memory: set[int] = set()
+        # Rows above this id are still to come from `resume`; it ends at infinity.
+        self._resumed_to = float("inf")
         self._outside = 0
         self._next_outside = float("inf")
         self._changed = asyncio.Event()
@@ -62,10 +65,11 @@ class Feeder:
     async def resume(self, found: Callable[[int], None]) -> None:
         """Put what was pending when the store was opened, page by page, beside live items."""
         after = 0
+        self._resumed_to = 0
         while page := await self._store.pending(self._stage, after=after, limit=PAGE):
             found(len(page))
             for item in page:
-                after = item.id
+                after = self._resumed_to = item.id
                 delay = item.due - time.time() if item.due is not None else 0.0
                 if delay > 0:
                     self.park(item, delay)
@@ -73,9 +77,14 @@ class Feeder:
                     if item.due is not None:
                         self._in_memory.add(item.id)
                     await self._channel.put(item)
+        self._resumed_to = float("inf")
 
     async def retries(self) -> None:
         """Put parked items when they are due, for as long as the run is on."""
+        with contextlib.suppress(ChannelClosed):  # the run stops; what is parked is pending in the store
+            await self._put_what_is_due()
+
+    async def _put_what_is_due(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
             next_due = min(self._parked[0][0] if self._parked else float("inf"), self._next_outside)
@@ -96,7 +105,7 @@ class Feeder:
         """Put due items that wait in the store only."""
         # Rows of items in memory are due there too: ask for enough to see past them.
         page = await self._store.due(self._stage, until=time.time() + 1.0, limit=PAGE + len(self._in_memory))
-        outside = [item for item in page if item.id not in self._in_memory]
+        outside = [item for item in page if item.id not in self._in_memory and item.id <= self._resumed_to]
         for item in outside:
             self._in_memory.add(item.id)
             self._outside -= 1

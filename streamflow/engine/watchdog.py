@@ -7,9 +7,9 @@ looking at its workers now and then.
 from __future__ import annotations
 
 import asyncio
-import io
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from streamflow.deadline import NEVER
 from streamflow.engine.pool import Slot
@@ -17,6 +17,9 @@ from streamflow.events import Hook, StageStuck
 
 STUCK_AFTER = 5.0
 """Seconds that a cancelled function may take to end before it is told as stuck."""
+
+MAX_FRAMES = 32
+"""Frames of a stuck function that are told."""
 
 
 class Watchdog:
@@ -53,10 +56,28 @@ class Watchdog:
             slot.task.cancel()
 
     def _tell_stuck(self, slot: Slot, task: asyncio.Task[None], seconds: float) -> None:
-        stack = io.StringIO()
-        task.print_stack(limit=8, file=stack)
         key = slot.items[0].key if slot.items else ""
-        self._hook(StageStuck(slot.stage, key, seconds, stack.getvalue()))
+        self._hook(StageStuck(slot.stage, key, seconds, _stack(task)))
+
+
+def _stack(task: asyncio.Task[None]) -> str:
+    """Where a task stands, innermost last. The task itself knows only its outermost frame while it waits."""
+    lines: list[str] = []
+    awaited: Any = task.get_coro()
+    while awaited is not None and len(lines) < MAX_FRAMES:
+        frame, inner = _coroutine(awaited)
+        if frame is not None:
+            lines.append(f"{frame.f_code.co_filename}:{frame.f_lineno} in {frame.f_code.co_name}")
+        awaited = inner
+    return "\n".join(lines)
+
+
+def _coroutine(awaited: Any) -> tuple[Any, Any]:
+    """The frame of a coroutine, generator or asynchronous generator, and what it awaits; None where there is none."""
+    for frame, inner in (("cr_frame", "cr_await"), ("gi_frame", "gi_yieldfrom"), ("ag_frame", "ag_await")):
+        if hasattr(awaited, frame):
+            return getattr(awaited, frame), getattr(awaited, inner)
+    return None, None
 
 
 def _at(slot: Slot) -> str:

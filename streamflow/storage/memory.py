@@ -29,7 +29,7 @@ class MemoryStore:
 
     async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
         for stage in plan.stages:
-            self._live.setdefault(stage, {})
+            self._live[stage] = {}  # what a stopped run left is forgotten: its source gives it again
             self._finished.setdefault(stage, 0)
             self._ended.setdefault(stage, dict.fromkeys(State, 0))
         return Opened(changed=self._changed)

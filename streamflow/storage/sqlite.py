@@ -25,7 +25,7 @@ from streamflow.errors import (
 from streamflow.record import RecordType
 from streamflow.storage.store import Completion, Counts, Difference, Item, Opened, Plan, State
 from streamflow.storage.tables import Table
-from streamflow.storage.writer import Epoch, Writer
+from streamflow.storage.writer import Epoch, WriteConnection, Writer
 
 SCHEMA = 1
 """Version of the engine's own tables, kept in `PRAGMA user_version`."""
@@ -63,7 +63,9 @@ class SqliteStore:
 
     durable = True
 
-    def __init__(self, path: Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", busy_timeout: float = 30.0) -> None:
+    def __init__(
+        self, path: Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", busy_timeout: float = 30.0
+    ) -> None:
         self._path = path
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
@@ -74,7 +76,7 @@ class SqliteStore:
     async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
         try:
             connection = await aiosqlite.connect(
-                self._path, isolation_level="IMMEDIATE", timeout=self._busy_timeout, cached_statements=256
+                self._path, isolation_level=None, timeout=self._busy_timeout, factory=WriteConnection
             )
         except sqlite3.Error as error:
             raise WorkspaceError(f"{self._path} cannot be opened: {error}; check the folder's rights") from error
@@ -96,7 +98,7 @@ class SqliteStore:
         await _migrate(connection, self._path)
         tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
         await _make_tables(connection, tables.values())
-        meta = {name: value for name, value in await connection.execute_fetchall("SELECT * FROM streamflow_meta")}
+        meta: dict[str, str] = dict(await connection.execute_fetchall("SELECT * FROM streamflow_meta"))  # type: ignore[arg-type]
         owner = meta.setdefault("pipeline", plan.pipeline)
         if owner != plan.pipeline:
             raise WorkspaceError(
@@ -113,7 +115,6 @@ class SqliteStore:
             "INSERT INTO streamflow_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
             [("pipeline", plan.pipeline), ("epoch", str(number)), ("epoch_started", started)],
         )
-        await connection.commit()
         (top,) = await _one(connection, "SELECT coalesce(max(id), 0) FROM streamflow_items")
         self._resume_to = top
         self._writer = Writer(
@@ -127,7 +128,7 @@ class SqliteStore:
         rows = await self._connection.execute_fetchall(
             "SELECT stage, count(*) FROM streamflow_items WHERE state = 'pending' GROUP BY stage"
         )
-        pending = {stage: count for stage, count in rows}
+        pending: dict[str, int] = dict(rows)  # type: ignore[arg-type]
         if unknown := sorted(set(pending) - set(self._stages)):
             raise JournalMismatch(
                 f"{pending[unknown[0]]} pending items belong to the stage {unknown[0]!r}, which the pipeline no longer "
@@ -172,7 +173,7 @@ class SqliteStore:
 
     async def finalized(self) -> None:
         self._writer.owes_change = True
-        await self._writer.execute("UPDATE streamflow_meta SET value = '0' WHERE name = 'changed'")
+        await self._connection.execute("UPDATE streamflow_meta SET value = '0' WHERE name = 'changed'")
 
     def differences(self) -> Iterable[Difference]:
         found = list(self._writer.differences)
@@ -196,7 +197,7 @@ class SqliteStore:
         return await asyncio.to_thread(fetch)
 
     def _item(self, stage: str, row: tuple[Any, ...]) -> Item:
-        id, encoded, attempts, due = row
+        number, encoded, attempts, due = row
         kind, _ = self._stages[stage]
         try:
             record = kind.decode(encoded.encode())
@@ -205,7 +206,7 @@ class SqliteStore:
                 f"a pending item of the stage {stage!r} cannot be read: {error}; give the new fields defaults, or drop "
                 f"the items with `streamflow journal drop --stage {stage}`"
             ) from error
-        item = Item(stage, record, kind.key_of(record), id, attempts)
+        item = Item(stage, record, kind.key_of(record), number, attempts)
         item.due = due
         return item
 
@@ -247,7 +248,6 @@ async def _make_tables(connection: aiosqlite.Connection, tables: Iterable[Table]
         present = [row[1] for row in await connection.execute_fetchall(f'PRAGMA table_info("{table.name}")')]
         for statement in table.additions(present):
             await connection.execute(statement)
-    await connection.commit()
 
 
 def _refusal(path: Path, error: sqlite3.DatabaseError) -> Exception:

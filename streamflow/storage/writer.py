@@ -43,6 +43,8 @@ _CHANGED = "INSERT INTO streamflow_meta (name, value) VALUES ('changed', '1') ON
 MAX_ERROR = 4000
 """Characters of an error kept in the journal."""
 
+_Row = tuple[Any, tuple[Any, ...]]  # a record, and its values as its table holds them
+
 
 @dataclass(slots=True)
 class _Entry:
@@ -105,15 +107,13 @@ class Writer:
         """Commit groups until `stop`, then what still waits."""
         group: list[_Entry] = []
         try:
-            while True:
+            while self._waiting or not self._closing:
                 await self._wake.wait()
                 self._wake.clear()
                 group = [entry for entry in self._waiting if not entry.done.cancelled()]
                 self._waiting.clear()
                 if group:
                     await self._commit(group)
-                elif self._closing:
-                    return
         except BaseException as error:
             self._dead = error
             for entry in (*group, *self._waiting):
@@ -124,11 +124,6 @@ class Writer:
         """Let `run` end once nothing waits."""
         self._closing = True
         self._wake.set()
-
-    async def execute(self, sql: str, parameters: Sequence[Any] = ()) -> None:
-        """One statement of its own, for the store's bookkeeping while no run is on."""
-        await self.connection.execute(sql, parameters)
-        await self.connection.commit()
 
     def _encode(self, child: Item, now: float) -> tuple[Any, ...]:
         kind, version = self.stages[child.stage]
@@ -141,71 +136,133 @@ class Writer:
         return table, row, table.values(row)
 
     async def _commit(self, group: Sequence[_Entry]) -> None:
+        transaction = Transaction(group, self.epoch, self.next_id, self.owes_change)
         try:
-            fresh = await self._transact(group)
-        except (sqlite3.Error, OverflowError, RecordError) as error:
-            await self.connection.rollback()
-            if len(group) > 1:
-                for entry in group:
-                    await self._commit([entry])
-                return
-            if isinstance(error, sqlite3.OperationalError):
-                # The database itself fails (disk full, I/O error, locked): no completion is at fault.
-                failure = WriterStopped(f"the database cannot be written: {error}")
-                _fail(group[0], failure)
-                raise failure from error
-            _fail(group[0], StorageError(f"the completion cannot be stored: {error}"))
-            return
+            await self.connection.execute(TRANSACTION, (transaction.run,))
+        except sqlite3.Error as error:
+            raise WriterStopped(f"the database cannot be written: {error}; what was committed is safe") from error
         self.commits += 1
-        for entry in group:
-            if not entry.done.done():
-                entry.done.set_result([child for child, _ in entry.children if child.id in fresh])
+        self.owes_change = False
+        self.next_id = transaction.next_id
+        self.differences += transaction.differences
+        for entry, outcome in zip(group, transaction.outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                _fail(entry, StorageError(f"the completion cannot be stored: {outcome}"))
+            elif not entry.done.done():
+                entry.done.set_result(outcome)
 
-    async def _transact(self, group: Sequence[_Entry]) -> set[int]:
-        """Everything of a group in one transaction; the ids of the children that were new."""
-        connection = self.connection
+
+TRANSACTION = "transaction"
+
+
+class WriteConnection(sqlite3.Connection):
+    """A connection that runs a whole transaction in one call.
+
+    `execute(TRANSACTION, (function,))` calls `function(connection)`. Through aiosqlite that is one trip to the
+    connection's thread; a trip for each statement costs more than most statements.
+    """
+
+    def execute(self, sql: str, parameters: Any = (), /) -> sqlite3.Cursor:
+        if sql is not TRANSACTION:
+            return super().execute(sql, parameters)
+        (function,) = parameters
+        function(self)
+        return self.cursor()
+
+
+class Transaction:
+    """A group of completions in one transaction.
+
+    After `run`, `outcomes` holds for each completion its new children, or what was wrong with it alone.
+    """
+
+    def __init__(self, group: Sequence[_Entry], epoch: Epoch, next_id: int, owes_change: bool) -> None:
+        self.outcomes: list[list[Item] | Exception] = []
+        self.differences: list[Difference] = []
+        self.next_id = next_id
+        self._group = group
+        self._epoch = epoch
+        self._owes_change = owes_change
+        self._admit_sql = _ADMIT.format(refresh=int(epoch.refresh))
+
+    def run(self, connection: sqlite3.Connection) -> None:
+        """Commit all, or those that can be: a group that fails is tried completion by completion, in savepoints.
+
+        Raises sqlite3.Error when it is the database that fails; nothing is then committed.
+        """
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            if self._owes_change:
+                connection.execute(_CHANGED)
+            try:
+                self.outcomes = self._apply(connection, self._group)
+            except _AT_FAULT:
+                connection.rollback()
+                connection.execute("BEGIN IMMEDIATE")
+                if self._owes_change:
+                    connection.execute(_CHANGED)
+                self.outcomes = [self._try(connection, entry) for entry in self._group]
+            connection.commit()
+        except BaseException:
+            connection.rollback()
+            raise
+
+    def _try(self, connection: sqlite3.Connection, entry: _Entry) -> list[Item] | Exception:
+        connection.execute("SAVEPOINT completion")
+        try:
+            (fresh,) = self._apply(connection, [entry])
+        except _AT_FAULT as error:
+            connection.execute("ROLLBACK TO completion")
+            return error
+        finally:
+            connection.execute("RELEASE completion")
+        return fresh
+
+    def _apply(self, connection: sqlite3.Connection, group: Sequence[_Entry]) -> list[list[Item] | Exception]:
+        settlements = [entry.settle for entry in group if entry.settle is not None]
+        if settlements:
+            connection.executemany(_SETTLE, settlements)
+        for table, rows in _by_table(group).items():
+            self._upsert(connection, table, rows)
         first = self.next_id
         admissions: list[tuple[Any, ...]] = []
         for entry in group:
             for child, values in entry.children:
                 child.id = first + len(admissions)
                 admissions.append((child.id, *values))
-        settlements = [entry.settle for entry in group if entry.settle is not None]
-        if settlements:
-            await connection.executemany(_SETTLE, settlements)
-        for table, rows in _by_table(group).items():
-            await self._upsert(table, rows)
-        fresh: set[int] = set()
-        if admissions:
-            await connection.executemany(_ADMIT.format(refresh=int(self.epoch.refresh)), admissions)
-            fresh = {row[0] for row in await connection.execute_fetchall(_ADMITTED, (first,))}
-        if self.owes_change:
-            await connection.execute(_CHANGED)
-        await connection.commit()
-        self.owes_change = False
-        self.next_id = first + len(admissions)
-        return fresh
+        if not admissions:
+            return [[] for _ in group]
+        self.next_id += len(admissions)
+        before = connection.total_changes
+        connection.executemany(self._admit_sql, admissions)
+        if connection.total_changes - before == len(admissions):
+            return [[child for child, _ in entry.children] for entry in group]
+        fresh = {row[0] for row in connection.execute(_ADMITTED, (first,))}
+        return [[child for child, _ in entry.children if child.id in fresh] for entry in group]
 
-    async def _upsert(self, table: Table, rows: Sequence[tuple[Any, tuple[Any, ...]]]) -> None:
+    def _upsert(self, connection: sqlite3.Connection, table: Table, rows: Sequence[_Row]) -> None:
         now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        before = self.connection.total_changes
-        await self.connection.executemany(table.insert, [(*values, now, now) for _, values in rows])
-        if self.connection.total_changes - before == len(rows):
+        before = connection.total_changes
+        connection.executemany(table.insert, [(*values, now, now) for _, values in rows])
+        if connection.total_changes - before == len(rows):
             return
         for row, values in rows:
-            found = list(await self.connection.execute_fetchall(table.select, table.key(row)))
-            stored = tuple(found[0])
+            stored = tuple(connection.execute(table.select, table.key(row)).fetchone())
             if stored[:-1] == values:
                 continue
             old = table.record(stored)
             merged, conflicts = table.type.merged(old, row)
-            if conflicts and stored[-1] < self.epoch.started:
+            if conflicts and stored[-1] < self._epoch.started:
                 # A later epoch replaces what an earlier one said; only within one are two contents at odds.
                 merged, conflicts = table.type.replaced(old, row), ()
             if conflicts:
                 self.differences.append(Difference(table.type.name, table.type.key_of(row), conflicts))
             if merged != old:
-                await self.connection.execute(table.update, (*table.values(merged), now, *table.key(row)))
+                connection.execute(table.update, (*table.values(merged), now, *table.key(row)))
+
+
+# What a completion alone can be at fault for; an OperationalError is the database's own trouble.
+_AT_FAULT = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError, RecordError)
 
 
 def _settlement(item: Item, completion: Completion) -> tuple[Any, ...]:
@@ -216,8 +273,8 @@ def _settlement(item: Item, completion: Completion) -> tuple[Any, ...]:
     return (completion.state.value, item.attempts, started, ended, completion.due, error, item.id)
 
 
-def _by_table(group: Sequence[_Entry]) -> dict[Table, list[tuple[Any, tuple[Any, ...]]]]:
-    tables: dict[Table, list[tuple[Any, tuple[Any, ...]]]] = {}
+def _by_table(group: Sequence[_Entry]) -> dict[Table, list[_Row]]:
+    tables: dict[Table, list[_Row]] = {}
     for entry in group:
         for table, row, values in entry.rows:
             tables.setdefault(table, []).append((row, values))

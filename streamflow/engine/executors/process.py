@@ -53,7 +53,7 @@ async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[
         except anyio.BrokenWorkerProcess as error:
             raise WorkerDied(
                 f"the worker process of stage {stage.name!r} ended during the call: it crashed, or went over its limit "
-                f"of {memory >> 20} MiB or {seconds} s of processor time"
+                f"of {memory >> 20} MiB or {seconds} s of processor time ({error.__cause__!r})"
             ) from error
         if error is not None:
             raise error

@@ -149,5 +149,5 @@ async def test_the_library_is_written_with_the_files(tmp_path: Path) -> None:
 @pytest.mark.parametrize("format", sorted(FORMATS))
 async def test_every_format_can_be_written(format: str) -> None:
     out = io.StringIO()
-    await export(FakeReader(WORK, PAPER, Work(work="x", title="lone \ud800 surrogate"))(), format, out)
+    await export(FakeReader(WORK, PAPER, Work(work="x", title="lone \ud800 surrogate"))(), out, format=format)
     assert out.getvalue().encode("utf-8").count(b"papers/\xc3\xbc.pdf") == 1

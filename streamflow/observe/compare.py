@@ -1,0 +1,137 @@
+"""Comparing a sequential with a concurrent run of the same input: time, tables, and the ideal.
+
+The ideal is the slowest limit's or stage's work plus one item's remaining path. A limit's work is its calls, each at
+the pace that its rate and its concurrency allow; a stage's work is what it took in the sequential run, spread over its
+workers. The remaining path is the mean time that an item spends in everything else, since the first item must reach
+the bottleneck and the last must leave it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from streamflow.engine.launch import run_pipeline
+from streamflow.engine.pipeline import Pipeline
+from streamflow.engine.run import Run, Summary
+from streamflow.limits.limit import LimitState
+from streamflow.limits.registry import Registry
+from streamflow.storage import inspect
+
+LoopFactory = Callable[[], asyncio.AbstractEventLoop] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One run: how it ended, what its limits granted, and the rows it left, times aside."""
+
+    summary: Summary
+    limits: Sequence[LimitState]
+    tables: Mapping[str, Sequence[tuple[Any, ...]]]
+
+    @property
+    def seconds(self) -> float:
+        return self.summary.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class Ideal:
+    """The shortest time possible, in seconds, what decides it, and the part of it that is the remaining path."""
+
+    seconds: float
+    bottleneck: str
+    path: float
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Both runs and the ideal. `differing` names the tables that are not the same."""
+
+    sequential: Measured
+    concurrent: Measured
+    ideal: Ideal
+    differing: Sequence[str] = field(default_factory=tuple)
+
+    @property
+    def speedup(self) -> float:
+        return self.sequential.seconds / self.concurrent.seconds
+
+    @property
+    def efficiency(self) -> float:
+        return self.ideal.seconds / self.concurrent.seconds
+
+
+def measure(
+    pipeline: Pipeline,
+    inputs: Sequence[str],
+    workspace: Path,
+    *,
+    sequential: bool,
+    limit: int | None = None,
+    loop_factory: LoopFactory = None,
+) -> Measured:
+    """Run a pipeline in a fresh workspace. Raises what stopped the run, if something did."""
+    known: list[Registry] = []
+
+    def started(run: Run, limits: Registry) -> None:
+        known.append(limits)
+
+    async def measured() -> tuple[Summary, list[LimitState]]:
+        summary = await run_pipeline(
+            pipeline,
+            inputs,
+            workspace=workspace,
+            sequential=sequential,
+            limit=limit,
+            trace=True,
+            started=started,
+        )
+        return summary, [state.snapshot() for limits in known for state in limits]
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        summary, limits = runner.run(measured())
+    if summary.error is not None:
+        raise summary.error
+    return Measured(summary, limits, inspect.contents(workspace))
+
+
+def compared(
+    pipeline: Pipeline, sequential: Measured, concurrent: Measured, latency: Mapping[str, float]
+) -> Comparison:
+    """Both runs side by side. `latency` is in seconds, by service."""
+    names = sorted({*sequential.tables, *concurrent.tables})
+    differing = [name for name in names if sequential.tables.get(name) != concurrent.tables.get(name)]
+    return Comparison(sequential, concurrent, ideal(pipeline, sequential, concurrent, latency), differing)
+
+
+def ideal(pipeline: Pipeline, sequential: Measured, concurrent: Measured, latency: Mapping[str, float]) -> Ideal:
+    """What the module's text says, from the trace of the sequential run and the limits of the concurrent one."""
+    totals: dict[str, float] = {}
+    counts: dict[str, int] = {}
+    for stage, _, start, end in sequential.summary.spans:
+        totals[stage] = totals.get(stage, 0.0) + end - start
+        counts[stage] = counts.get(stage, 0) + 1
+    means = {stage: total / counts[stage] for stage, total in totals.items()}
+    cores = os.cpu_count() or 1
+    works: list[tuple[float, str, float]] = []
+    for stage in pipeline.stages:
+        workers = stage.workers if stage.runs_in == "loop" else min(stage.workers, cores)
+        works.append((totals.get(stage.name, 0.0) / workers, f"stage {stage.name}", means.get(stage.name, 0.0)))
+    for state in concurrent.limits:
+        call = latency.get(state.name, 0.0)
+        works.append((state.granted * _pace(state, call), f"limit {state.name}", call))
+    work, bottleneck, of_one = max(works)
+    path = max(0.0, sum(means.values()) - of_one)
+    return Ideal(work + path, bottleneck, path)
+
+
+def _pace(state: LimitState, call: float) -> float:
+    """Seconds from one grant to the next, at the best."""
+    allowed = state.effective
+    by_rate = (allowed.per or 1.0) / allowed.rate if allowed.rate is not None else 0.0
+    by_concurrency = call / allowed.concurrency if allowed.concurrency is not None else 0.0
+    return max(by_rate, by_concurrency)
