@@ -96,7 +96,10 @@ def table(scores: Sequence[Score]) -> str:
         sum(one.run_on for one in scores),
         sum(one.seconds for one in scores),
     )
-    rows = ["| paper | references | extracted | right | recall | precision | run on | seconds |", "|---|--:|--:|--:|--:|--:|--:|--:|"]
+    rows = [
+        "| paper | references | extracted | right | recall | precision | run on | seconds |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|",
+    ]
     rows += [
         f"| {one.name} | {one.expected} | {one.extracted} | {one.right} | {one.recall:.1%} | {one.precision:.1%} "
         f"| {one.run_on} | {one.seconds:.2f} |"
@@ -123,7 +126,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if options.verbose:
             print("".join(f"{one.name} missed: {begin}\n" for begin in one.missed), end="", file=sys.stderr)
             print("".join(f"{one.name} wrong: {text}\n" for text in one.wrong), end="", file=sys.stderr)
-    expected, extracted, right = (sum(getattr(one, name) for one in scores) for name in ("expected", "extracted", "right"))
+    expected = sum(one.expected for one in scores)
+    extracted = sum(one.extracted for one in scores)
+    right = sum(one.right for one in scores)
     reached = right >= options.least * expected and right >= options.least * extracted
     return 0 if reached else 1
 

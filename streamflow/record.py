@@ -27,7 +27,8 @@ import msgspec
 from streamflow.errors import RecordError
 
 T = TypeVar("T")
-Key = str
+Key = str | int
+"""A single key field as it is, or several as the text of a JSON array."""
 MergeRule = Callable[[Any, Any], Any]
 
 _IMMUTABLE = (tuple, frozenset)
@@ -263,10 +264,6 @@ def _key_function(name: str, key_fields: tuple[str, ...], hints: Mapping[str, An
     for field in key_fields:
         if not set(members(hints[field])) <= {str, int}:
             raise RecordError(f"{name}.{field} is part of the key and must be str or int, not {hints[field]}")
-    if len(key_fields) == 1:
-        get = attrgetter(key_fields[0])
-        if hints[key_fields[0]] is str:
-            return typing.cast("Callable[[Any], Key]", get)
-        return lambda value: str(get(value))
-    get_all = attrgetter(*key_fields)
-    return lambda value: json.dumps(get_all(value), ensure_ascii=False, separators=(",", ":"))
+    if len(key_fields) == 1 and len(members(hints[key_fields[0]])) == 1:
+        return typing.cast("Callable[[Any], Key]", attrgetter(key_fields[0]))
+    return lambda value: json.dumps([getattr(value, f) for f in key_fields], ensure_ascii=False, separators=(",", ":"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 
 from stages.literature.pdftext import Word
@@ -102,11 +103,16 @@ def _best_gutter(words: list[Word], size: float, known: list[float]) -> list[_Zo
 
 def _clear(ys: list[float], top: float, bottom: float, least: float) -> list[tuple[float, float]]:
     edges = [top, *ys, bottom]
-    return [(upper, lower) for upper, lower in zip(edges, edges[1:], strict=False) if lower - upper >= least]
+    return [(upper, lower) for upper, lower in pairwise(edges) if lower - upper >= least]
 
 
 def _scored(
-    words: list[Word], baselines: list[float], clear: list[tuple[float, float]], x: float, size: float, known: list[float]
+    words: list[Word],
+    baselines: list[float],
+    clear: list[tuple[float, float]],
+    x: float,
+    size: float,
+    known: list[float],
 ) -> tuple[float, list[_Zone]]:
     """How many letters stand beside letters across the strip at `x`, and the zones where they do."""
     zones: list[_Zone] = []
@@ -125,7 +131,8 @@ def _scored(
         if not sure and max(map(len, lines)) < _TALL and _aligned(lines[1]) < _ALIGNED:
             continue
         # Height and number decide between places in one strip: the best lets the widest lines pass, in one zone.
-        score += min(sum(len(word.text) for word in side) for side in (zone.left, zone.right)) + 0.01 * (lower - upper) - 2
+        score += min(sum(len(word.text) for word in side) for side in (zone.left, zone.right))
+        score += 0.01 * (lower - upper) - 2
         zones.append(zone)
     return score, zones
 

@@ -64,16 +64,15 @@ def extract_file(path: Path) -> list[RawReference]:
         texts = _texts(pdf, until)
         if not any(text.strip() for text in texts.values()):
             raise Reject(
-                f"{path.name} holds no text, only pictures of pages (a scan): run OCR on it, such as ocrmypdf, and add that"
+                f"{path.name} holds no text, only pictures of pages (a scan): "
+                "run OCR on it, such as ocrmypdf, and add that"
             )
         lines = layout.lines([pdf.page(index) for index in _pages_to_read(pdf.pages, texts)])
         found = reflists.reference_lists(lines)
     if not found:
         headed = reflists.has_heading(lines)
-        raise Skip(
-            f"{path.name}: " + ("the reference section holds no references" if headed else "no reference section was found")
-            + "; if the paper has one, add its references as a .bib file"
-        )  # fmt: skip
+        what = "the reference section holds no references" if headed else "no reference section was found"
+        raise Skip(f"{path.name}: {what}; if the paper has one, add its references as a .bib file")
     words = _words(texts)
     return list(_texts_of(found, words))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 from stages.literature.headings import is_caption
 from stages.literature.layout import Line
@@ -80,8 +81,6 @@ def _figure_above(
 
 def _tabular(line: Line) -> bool:
     """Whether a line looks like the row of a table: several wide gaps, or mostly numbers."""
-    wide = sum(
-        after.x0 - before.x1 > 1.2 * line.size for before, after in zip(line.words, line.words[1:], strict=False)
-    )
+    wide = sum(after.x0 - before.x1 > 1.2 * line.size for before, after in pairwise(line.words))
     numeric = sum(any(sign.isdigit() for sign in word.text) for word in line.words)
     return wide >= 2 or (len(line.words) > 2 and numeric > 0.7 * len(line.words))

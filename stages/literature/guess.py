@@ -133,4 +133,4 @@ def _is_number(text: str, found: re.Match[str]) -> bool:
     if _PAGES_BEFORE.search(before[-10:]):
         return True
     # "12, 2004 (1987)" is a page; "12:2004" and "2004:12" are volume and page.
-    return after[:1] == ":" and after[1:2].isdigit() or before[-1:] == ":" or after.lstrip()[:1] == "("
+    return (after[:1] == ":" and after[1:2].isdigit()) or before[-1:] == ":" or after.lstrip()[:1] == "("

@@ -7,8 +7,11 @@ import re
 from stages.literature.likeness import UPPER
 
 _LOWER_PARTICLES = frozenset(
-    "van von de der den del della di da dos das du la le el al ter ten zu zur zum af av bin ibn do e y st".split()
-)
+    {
+        "van", "von", "de", "der", "den", "del", "della", "di", "da", "dos", "das", "du", "la", "le", "el", "al", "ter",
+        "ten", "zu", "zur", "zum", "af", "av", "bin", "ibn", "do", "e", "y", "st",
+    }
+)  # fmt: skip
 _ORGANISATION = re.compile(
     r"\b(?:collaboration|consortium|organi[sz]ation|university|institutes?|institution|instruments|agency|committee|commission"
     r"|department|ministry|society|association|foundation|council|centre|center|corporation|company|inc|ltd|gmbh|group|team"

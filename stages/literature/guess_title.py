@@ -7,19 +7,24 @@ import re
 from stages.literature.likeness import UPPER
 
 _QUOTED = re.compile(
-    r"[“„«]\s*([^”“»]{4,400}?)\s*[,.]?\s*[”“»]|\"([^\"]{4,400}?)[,.]?\"|‘([^’‘]{12,400}?)[,.]?’(?!\w)|``(.{4,400}?)[,.]?''"
+    r"[“„«]\s*([^”“»]{4,400}?)\s*[,.]?\s*[”“»]|\"([^\"]{4,400}?)[,.]?\"|‘([^’‘]{12,400}?)[,.]?’(?!\w)"
+    r"|``(.{4,400}?)[,.]?''"
 )
 _AFTER_YEAR = re.compile(
-    r"^.{2,400}?[\s,(\[]\(?(?:1[5-9]|20)\d\d[a-z]?(?:,\s*[^\W\d_]{3,10}(?:\s\d{1,2})?)?\s*[)\]]?\s*[.,:;]\s+", re.DOTALL
+    r"^.{2,400}?[\s,(\[]\(?(?:1[5-9]"
+    r"|20)\d\d[a-z]?(?:,\s*[^\W\d_]{3,10}(?:\s\d{1,2})?)?\s*[)\]]?\s*[.,:;]\s+", re.DOTALL
 )
 _ABBREVIATED = re.compile(
-    rf"(?:^|[\s(.\-])(?:(?-i:[{UPPER}])|(?<![{UPPER}]\.\s)(?-i:[{UPPER}][hjuat])|al|eds?|jr|sr|st|vs|cf|no|vol|pp?|fig|proc|conf|int|trans|dr|prof|dept|univ|ltd|inc|co|approx|i\.e|e\.g)\.$",
+    rf"(?:^|[\s(.\-])(?:(?-i:[{UPPER}])|(?<![{UPPER}]\.\s)(?-i:[{UPPER}][hjuat])|al|eds?|jr|sr|st|vs|cf|no|vol"
+    rf"|pp?|fig|proc|conf|int|trans|dr|prof|dept|univ|ltd|inc|co|approx|i\.e|e\.g)\.$",
     re.IGNORECASE,
 )
 _STOP = re.compile(r"[.?!]\s+(?=\S)|[.?!]$")
 _VENUE = re.compile(
-    r"^(?:in:?\s|proc\b|proceedings|arxiv|corr\b|phys\.|j\.|ieee|acm|lect\.|ann\.|nature\b|science\b|https?:|doi\b|vol\b|pp?\.|pages?\b"
-    r"|technical report|url\b|issn|isbn|available|accessed|retrieved|in press|submitted|to appear|a&a|forthcoming|ph\.?\s?d|master|\(|\d)",
+    r"^(?:in:?\s|proc\b|proceedings|arxiv|corr\b|phys\.|j\.|ieee|acm|lect\.|ann\.|nature\b|science\b|https?:"
+    r"|doi\b|vol\b|pp?\.|pages?\b"
+    r"|technical report|ph\.?\s?d|master|\(|\d|url\b|issn|isbn|available|accessed|retrieved|in press|submitted"
+    r"|to appear|a&a|forthcoming)",
     re.IGNORECASE,
 )
 _ABBREVIATIONS = re.compile(r"\b[^\W\d_]{1,8}\.(?=[\s,])")
@@ -28,7 +33,7 @@ _SEGMENT = re.compile(r",\s+")
 _NAMES_ONLY = re.compile(r"(?:and|&|et|al\.?|jr\.?|eds?\.?|und|y|и)$", re.IGNORECASE)
 _NUMBERED = re.compile(r"\b\d+\s*[,:(]\s*[\dA-Z]")
 _TRAILING_YEAR = re.compile(r"[\s,(\[]*(?:1[5-9]|20)\d\d[^\d]{0,30}$")
-_NAME_WORDS = frozenset("and und with van von der den for the del della dos".split())
+_NAME_WORDS = frozenset(("and", "und", "with", "van", "von", "der", "den", "for", "the", "del", "della", "dos"))
 _LEAST, _MOST = 8, 400
 
 

@@ -47,26 +47,36 @@ _NUMBERING = re.compile(
 _NOT_LETTERS = re.compile(r"[\W\d_]+")
 _CAPTION = re.compile(
     r"(?:(?:supplementary|extended data|suppl?\.|online)\s+)?"
-    r"(?:fig(?:ure|s|\.)?|abb(?:ildung|\.)?|tab(?:le|elle|leau|la|\.)?|figura|cuadro|scheme|chart|plate|algorithm|listing|box"
+    r"(?:fig(?:ure|s|\.)?|abb(?:ildung|\.)?|tab(?:le|elle|leau|la|\.)?|figura|cuadro|scheme|chart|plate"
+    r"|algorithm|listing|box"
     r"|рис(?:унок|\.)?|табл(?:ица|\.)?|图|表|図|그림|표)\s*\.?\s*[A-Z]{0,2}\.?-?\d{1,3}(?:[.\-]\d{1,2})?[a-z]?"
     r"(?:\s*[.:|—–)]|\s+[A-ZÀ-ÞА-Я(]|\s*$|\s+[a-z]+\b)",
     re.IGNORECASE,
 )
 _AFTER = re.compile(
-    r"(?:online\s+|supplementary\s+|supplemental\s+|supporting\s+|extended\s+|electronic\s+|detailed\s+|technical\s+)?"
+    r"(?:online\s+|supplementary\s+|supplemental\s+|supporting\s+|extended\s+|electronic\s+|detailed\s+"
+    r"|technical\s+)?"
     r"(?:appendix|appendices|annex(?:es)?|anhang|annexe|apéndice|apêndice|appendice|приложение|附录|付録|부록"
     r"|supplement(?:ary|al)?(?:\s+(?:material|materials|information|data|note|notes|figures?|tables?|methods|text))?"
     r"|supporting information|extended data|additional (?:information|files?|data)"
     r"|acknowledge?ments?|danksagung|remerciements|agradecimientos|agradecimentos|ringraziamenti|благодарности|致谢|謝辞"
-    r"|author contributions?|authors?['’]? contributions?|contributions|credit author(?:ship)? (?:contribution )?statement"
-    r"|competing (?:financial )?interests?|conflicts? of interests?|declarations?(?: of .{0,40})?|disclosures?|ethics .{0,30}"
-    r"|data (?:and code )?availability(?: statement)?|code availability|availability of data.{0,30}|funding(?: .{0,25})?"
-    r"|about the authors?|author biograph(?:y|ies)|biograph(?:y|ies)|authors?['’]? (?:biograph.{1,6}|information|details)"
-    r"|vita|autorenbiographien?|(?:figure|table)s?(?: captions?| legends?)?|figures and tables|tables and figures|captions?|legends?"
+    r"|author contributions?|authors?['’]? contributions?|contributions"
+    r"|credit author(?:ship)? (?:contribution )?statement"
+    r"|competing (?:financial )?interests?|conflicts? of interests?|declarations?(?: of .{0,40})?|disclosures?"
+    r"|ethics .{0,30}"
+    r"|data (?:and code )?availability(?: statement)?|code availability|availability of data.{0,30}"
+    r"|funding(?: .{0,25})?"
+    r"|about the authors?|author biograph(?:y|ies)|biograph(?:y|ies)|authors?['’]? (?:biograph.{1,6}|information"
+    r"|details)"
+    r"|vita|autorenbiographien?|(?:figure|table)s?(?: captions?| legends?)?|figures and tables"
+    r"|tables and figures|captions?|legends?"
     r"|list of (?:figures|tables|symbols|abbreviations|acronyms)|index|glossary|nomenclature|notation|abbreviations"
-    r"|(?:online |star ?)?(?:materials and )?methods|experimental (?:section|procedures)|.{0,20}\bchecklist|proofs?|proof of .{1,60}"
-    r"|publisher['’]s note|open access|copyright.{0,40}|permissions?|correspondence|reviewer.{0,40}|received:?\s.{0,60}"
-    r"|curriculum vitae|footnotes?|endnotes?|notes?|author affiliations?|affiliations|contents|contributors|editorial note"
+    r"|(?:online |star ?)?(?:materials and )?methods|experimental (?:section|procedures)|.{0,20}\bchecklist"
+    r"|proofs?|proof of .{1,60}"
+    r"|publisher['’]s note|open access|copyright.{0,40}|permissions?|correspondence|reviewer.{0,40}"
+    r"|received:?\s.{0,60}"
+    r"|curriculum vitae|footnotes?|endnotes?|notes?|author affiliations?|affiliations|contents|contributors"
+    r"|editorial note"
     r"|further reading|see also|external links|reprints? .{0,40}|how to cite.{0,40}|cite this.{0,40}|keywords?)"
     r"(?:\s*[A-Z0-9]{1,4})?(?:\s*[.:—–-].{0,80})?",
     re.IGNORECASE,

@@ -12,7 +12,6 @@ from stages.literature.layout import Line
 
 _HYPHENS = f"-{HYPHEN}‐‑"
 _LAST_TOKEN = re.compile(r"\S+$")
-_FIRST_TOKEN = re.compile(r"\S+")
 _IN_URL = re.compile(
     r"(?:https?:(?://?)?|www\.|ftp://|doi\.org/|doi:\s?10\.|10\.\d{4,9}/|arxiv\.org/)\S*$", re.IGNORECASE
 )
@@ -43,6 +42,8 @@ def _join(text: str, line: str, words: Container[str], *, full: bool) -> str:
         return text.replace(HYPHEN, "-") + line
     if text[-1] in _HYPHENS and len(text) > 1 and not text[-2].isspace():
         return _unhyphenated(text, line, words)
+    if text[-1] in "–—" and text[-2:-1].isalnum() and line[0].isalnum():
+        return text + line
     if _SPACELESS.match(text[-1]) and _SPACELESS.match(line[0]):
         return text + line
     return f"{text} {line}"
@@ -51,10 +52,9 @@ def _join(text: str, line: str, words: Container[str], *, full: bool) -> str:
 def _goes_on(text: str, line: str, *, full: bool) -> bool:
     """Whether a URL or DOI at the end of `text` goes on at the beginning of `line`."""
     found = _IN_URL.search(text[-600:])
-    if not found:
+    first = next(iter(line.split(maxsplit=1)), "")
+    if not found or not first:
         return False
-    token = _FIRST_TOKEN.match(line)
-    first = token.group() if token else ""
     last = text[-1]
     if first.startswith("//") and last == ":":
         return True
@@ -68,8 +68,8 @@ def _goes_on(text: str, line: str, *, full: bool) -> bool:
     if last == ".":
         # "…/10.1109/FSKD.2016." + "7603248." goes on; "….html." + "Accessed" does not.
         return (
-            plain[:1].isdigit()
-            and not _YEARLIKE.fullmatch(plain)
+            (plain[:1].isdigit()
+            and not _YEARLIKE.fullmatch(plain))
             or (plain[:1].islower() and bool(re.search(r"[./_\d]", plain)))
         )
     if not full or _OWN_WORD.match(first):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
+from itertools import pairwise
 from statistics import median
 
 from stages.literature.columns import Column, columns
@@ -99,8 +100,7 @@ def rows(words: list[Word]) -> list[list[Word]]:
             alike = word.size > 0.88 * largest
             raised = -0.25 * largest < baseline - word.y < 0.62 * largest and not alike
             if distance < 0.3 * word.size or (raised and _beside(word, members, largest)):
-                if best is None or distance < best[0]:
-                    best = (distance, members)
+                best = (distance, members) if best is None or distance < best[0] else best
         if best is not None:
             best[1].append(word)
         else:
@@ -155,7 +155,8 @@ def _without_furniture(pages: list[Page]) -> list[list[Word]]:
     for index, found in enumerate(all_rows):
         near = [edges[other] for other in range(max(0, index - 4), min(len(pages), index + 5)) if other != index]
         drop: set[int] = set()
-        for places in (range(min(_EDGE_ROWS, len(found))), range(len(found) - 1, max(-1, len(found) - 1 - _EDGE_ROWS), -1)):
+        last = len(found) - 1
+        for places in (range(min(_EDGE_ROWS, len(found))), range(last, max(-1, last - _EDGE_ROWS), -1)):
             for place in places:
                 row = found[place]
                 text = joined(row)
@@ -209,7 +210,7 @@ def _without_line_numbers(words: list[Word]) -> list[Word]:
         numbered = [pair for pair in numbered if abs(pair[1].x1 - edge) < 3]
         if len(numbered) < 8:
             continue
-        steps = [after[0] - before[0] for before, after in zip(numbered, numbered[1:], strict=False)]
+        steps = [after[0] - before[0] for before, after in pairwise(numbered)]
         step = _common([float(value) for value in steps])
         margin = {id(word) for _, word in numbered}
         others = [word for word in words if id(word) not in margin and not word.text.isdecimal()]

@@ -12,7 +12,8 @@ _YEAR = r"(?:1[5-9]\d\d|20\d\d)"
 
 YEAR = re.compile(rf"(?<![\d./-]){_YEAR}[a-z]?(?![\d/])")
 _STARTS = re.compile(
-    rf"(?:{_NAME}(?:\s+{_NAME}){{0,2}},?\s*,\s*(?:{_INITIAL}|[{UPPER}]{{1,3}}\b|{_NAME}\b)"  # Family, I. or Family, Given
+    rf"(?:{_NAME}(?:\s+{_NAME}){{0,2}},?\s*,\s*(?:{_INITIAL}|[{UPPER}]{{1,3}}\b"
+    rf"|{_NAME}\b)"  # Family, I. or Family, Given
     rf"|(?:{_INITIAL}\s*-?\s*){{1,4}}{_NAME}"  # I. Family
     rf"|{_NAME}(?:\s+{_NAME})?\s+[{UPPER}]{{1,3}}(?:-[{UPPER}])?\s*[,.:;(]"  # Family IN,
     rf"|{_NAME}(?:\s+{_INITIAL}){{0,3}}(?:\s+{_NAME}){{1,3}}\s*(?:,|\.|and\b|&|\()"  # Given I. Family,
@@ -26,15 +27,18 @@ _PLACE = re.compile(
     r"\bet al\b|\beds?\.|\bpp?\.|\bvol\.|\bno\.|\bproc\b|\bproceedings\b|\bconf(?:erence)?\b|\bjournal\b|\bpress\b"
     r"|\barxiv\b|\bdoi\b|https?:|\bin press\b|\bsubmitted\b|\buniv|\bthesis\b|\bissn\b|\bisbn\b|\btrans(?:actions)?\b"
     r"|\blett(?:ers)?\b|\brev(?:iew)?\b|\bphys\b|\bspringer\b|\belsevier\b|\bwiley\b|\bieee\b|\bacm\b|\bpreprint\b"
-    r"|\breport\b|\bverlag\b|\bed\.|\bin:|\bunpublished\b|\bforthcoming\b|\bn\.d\.|\bавт|\bизд|\bжурн|\bс\.|\[[JMCDRN](?:/OL)?\]",
+    r"|\breport\b|\bverlag\b|\bed\.|\bin:|\bunpublished\b|\bforthcoming\b|\bn\.d\.|\bавт|\bизд|\bжурн|\bс\."
+    r"|\[[JMCDRN](?:/OL)?\]",
     re.IGNORECASE,
 )
 _NUMBERS = re.compile(
-    r"\d{1,4}\s*(?:\(\d{1,4}(?:[-–]\d+)?\))?\s*[,:]\s*(?:p{1,2}\.?\s*)?[A-Za-z]?\d{1,6}|\d{1,6}\s?[–—-]{1,2}\s?\d{1,6}"
+    r"\d{1,4}\s*(?:\(\d{1,4}(?:[-–]\d+)?\))?\s*[,:]\s*(?:p{1,2}\.?\s*)?[A-Za-z]?\d{1,6}"
+    r"|\d{1,6}\s?[–—-]{1,2}\s?\d{1,6}"
 )
 _INITIALS = re.compile(rf"\b{_INITIAL}|\b[{UPPER}][\w'’-]+\s+[{UPPER}]{{1,2}}\b")
 _UNDATED = re.compile(
-    r"\bin press\b|\bsubmitted\b|\bforthcoming\b|\bto appear\b|\bunpublished\b|\bin prep|\bn\.\s?d\.|\bin review\b|\baccepted\b"
+    r"\bin press\b|\bsubmitted\b|\bforthcoming\b|\bto appear\b|\bunpublished\b|\bin prep|\bn\.\s?d\."
+    r"|\bin review\b|\baccepted\b"
     r"|\bprivate communication\b|\bund(?:ated)?\b|https?:|\bdoi\b|\barxiv\b|\bo\.\s?j\.|\bs\.\s?d\.",
     re.IGNORECASE,
 )
@@ -43,8 +47,10 @@ _ENDS = re.compile(r"(?:[.\]);”\"»]|\d[a-z]?|/|[\u3002．])\s*$")
 
 _INITIAL_ENDS = re.compile(rf"(?:^|[\s.-])[{UPPER}]\.$")
 _JOURNAL = re.compile(
-    rf"(?:[\w.’'&-]+\s+){{0,4}}?(?:Journal|Review|Letters|Transactions|Proceedings|Annals|Nature|Science|University|Press|Springer|Elsevier"
-    rf"|Wiley|IEEE|ACM|Academy|Society|Notices|Conference|Symposium|Workshop|Cambridge|Oxford|New York|Available|Accessed|Retrieved)\b"
+    rf"(?:[\w.’'&-]+\s+){{0,4}}?(?:Journal|Review|Letters|Transactions|Proceedings|Annals|Nature|Science"
+    rf"|University|Press|Springer|Elsevier"
+    rf"|Wiley|IEEE|ACM|Academy|Society|Notices|Conference|Symposium|Workshop|Cambridge|Oxford|New York|Available"
+    rf"|Accessed|Retrieved)\b"
     rf"|[^,]{{2,40}},\s*(?:vol\.?\s*)?\d|(?:[{UPPER}][\w]{{0,9}}\.\s*){{2,}}\d|[{UPPER}]\.\s[{UPPER}]\w+\.\s"
 )
 _AUTHORS = re.compile(
@@ -52,8 +58,10 @@ _AUTHORS = re.compile(
     rf"|{_NAME}(?:\s{_NAME})?,\s+(?:{_INITIAL}\s*-?\s*){{1,4}}(?:,|&|and\b|\(|{_YEAR}))"
 )
 _BIOGRAPHY = re.compile(
-    rf"(?:(?:Dr|Prof|Mr|Ms)\.?\s+)?{_NAME}(?:\s+(?:{_NAME}|{_INITIAL}|{_PARTICLE})){{1,5}}\s*(?:\([^)]{{1,60}}\)\s*)?,?\s*"
-    r"\b(?:received|is (?:a|an|the|currently|now|with|working|pursuing)\b|was born|obtained|earned|graduated|joined|holds|has been)\b"
+    rf"(?:(?:Dr|Prof|Mr|Ms)\.?\s+)?{_NAME}(?:\s+(?:{_NAME}|{_INITIAL}"
+    rf"|{_PARTICLE})){{1,5}}\s*(?:\([^)]{{1,60}}\)\s*)?,?\s*"
+    r"\b(?:received|is (?:a|an|the|currently|now|with|working|pursuing)\b|was born|obtained|earned|graduated"
+    r"|joined|holds|has been)\b"
 )
 
 

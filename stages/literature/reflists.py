@@ -158,7 +158,7 @@ class _Shape:
         for at, marker in starts.items():
             places[body[at].column].append(body[at].left + marker.x)
         text_x = {column: sorted(values)[len(values) // 2] for column, values in places.items()}
-        inner = [line for line in body[chain.markers[0].line : chain.markers[-1].line + 1]]
+        inner = body[chain.markers[0].line : chain.markers[-1].line + 1]
         steps: Counter[int] = Counter()
         for index in range(chain.markers[0].line, chain.markers[-1].line):
             line = body[index]
@@ -241,7 +241,7 @@ def _unnumbered(body: list[Line]) -> list[Entry]:
     if kept and kept == len(split) - 1 and likeness(" ".join(line.text for line in split[-1])) >= 0.3:
         kept += 1
     good = sum(value > 0.2 for value in values[:kept])
-    if not kept or good < 0.5 * kept or worth(body, [0]) < -5 and kept < 2:
+    if not kept or good < 0.5 * kept or (worth(body, [0]) < -5 and kept < 2):
         return []
     split = split[:kept]
     split[-1] = _ended(split[-1], size, usual)

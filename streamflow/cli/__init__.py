@@ -24,13 +24,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for verb in (run.run, watch.watch, bench.bench, status.status):
-    app.command()(verb)
-app.add_typer(dead.app, name="dead")
+app.command()(run.run)
+app.command()(watch.watch)
+app.command()(status.status)
+app.command()(export.export)
+app.command()(demo.demo)
+app.command()(bench.bench)
+app.command()(simulate.simulate)
+app.command()(graph.graph)
 app.command()(retry.retry)
+app.add_typer(dead.app, name="dead")
 app.add_typer(journal.app, name="journal")
-for verb in (graph.graph, simulate.simulate, demo.demo, export.export):
-    app.command()(verb)
 
 
 def _version(wanted: bool) -> None:

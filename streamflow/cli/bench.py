@@ -29,7 +29,8 @@ def bench(
     latency: LatencyOption = "0.05",
     scale: ScaleOption = 20.0,
     limit: Annotated[
-        int | None, typer.Option("--limit", metavar="N", min=1, help="Take N records of each source.", show_default=False)
+        int | None,
+        typer.Option("--limit", metavar="N", min=1, help="Take N records of each source.", show_default=False),
     ] = None,
     folder: Annotated[
         Path | None,
@@ -66,6 +67,7 @@ def bench(
     with simulators(pipeline, found.simulated, latency=latency, scale=scale) as running:
         for way in ("sequential", "concurrent"):
             running.forget()
+            tell(f"{way} run …")
             measured[way] = measure(
                 found,
                 arguments,
@@ -75,7 +77,6 @@ def bench(
                 loop_factory=loop_factory(),
             )
             stats[way] = running.stats()
-            tell(f"{way}: {measured[way].seconds:.2f} s")
     comparison = compared(found, measured["sequential"], measured["concurrent"], seconds)
     picture = kept / "timeline.svg"
     _paint(comparison, found, picture)
@@ -91,7 +92,7 @@ def _paint(comparison: Comparison, pipeline: Pipeline, picture: Path) -> None:
     from streamflow.observe.timeline import svg
 
     title = f"{pipeline.name}: concurrent run, {comparison.concurrent.seconds:.2f} s"
-    picture.write_text(svg(comparison.concurrent.summary.spans, _workers(comparison), title), encoding="utf-8")
+    picture.write_text(svg(comparison.concurrent.summary.spans, list(_workers(comparison)), title), encoding="utf-8")
 
 
 def _told(pipeline: Pipeline, comparison: Comparison, stats: Mapping[str, Mapping[str, Any]]) -> str:
@@ -107,7 +108,7 @@ def _told(pipeline: Pipeline, comparison: Comparison, stats: Mapping[str, Mappin
         table(["", "time", "calls", "refused (429)", "dead"], rows, right=range(1, 5)),
         "",
         f"speedup     {comparison.speedup:.1f} times",
-        f"ideal       {ideal.seconds:.2f} s: the {ideal.bottleneck}, and {ideal.path:.2f} s for the rest of one item's path",
+        f"ideal       {ideal.seconds:.2f} s: the {ideal.bottleneck}, and {ideal.path:.2f} s for an item's other stages",
         f"efficiency  {comparison.efficiency:.0%} of the ideal",
         f"tables      {same}, times aside",
         "",

@@ -56,7 +56,9 @@ def show(
         # The key may have been copied from what we printed, with its control characters escaped.
         found = [letter for letter in inspect.dead_letters(folder, stage=stage) if one_line(letter.key) == key]
     if not found:
-        raise UsageError(f"There is no dead letter with the key {key!r}. `streamflow dead list -w {folder}` lists them.")
+        raise UsageError(
+            f"There is no dead letter with the key {key!r}. `streamflow dead list -w {folder}` lists them."
+        )
     if as_json:
         give_json([_plain(letter) for letter in found])
         return

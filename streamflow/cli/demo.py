@@ -101,7 +101,9 @@ def _next_steps(pipeline: Pipeline, name: str, folder: Path) -> list[str]:
         [f"streamflow bench {name}", "one at a time against concurrent"],
     ]
     if pipeline.exporters:
-        steps.insert(1, [f"streamflow export {name} --format {next(iter(pipeline.exporters))} -w {at}", "for other programs"])
+        steps.insert(
+            1, [f"streamflow export {name} --format {next(iter(pipeline.exporters))} -w {at}", "for other programs"]
+        )
     return ["What to try next:", *(f"  {line}" for line in _aligned(steps))]
 
 

@@ -23,8 +23,7 @@ def export(
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Write to this file.", show_default="stdout")
     ] = None,
 ) -> None:
-    """Write what a workspace holds in another format. Only reads, also while a run is on.
-    """
+    """Write what a workspace holds in another format. Only reads, also while a run is on."""
     import asyncio
 
     from streamflow.storage import inspect

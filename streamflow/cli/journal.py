@@ -18,7 +18,9 @@ StageOption = Annotated[str, typer.Option("--stage", metavar="STAGE", help="The 
 @app.command()
 def move(
     stage: StageOption,
-    to: Annotated[str, typer.Option("--to", metavar="STAGE", help="The stage that gets them; it takes the same records.")],
+    to: Annotated[
+        str, typer.Option("--to", metavar="STAGE", help="The stage that gets them; it takes the same records.")
+    ],
     workspace: WorkspaceOption = None,
 ) -> None:
     """Give a stage's pending items to another stage, for instance after it was renamed."""

@@ -8,7 +8,6 @@ import os
 import sys
 import traceback
 from collections.abc import Iterator
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Annotated
@@ -19,6 +18,8 @@ from streamflow.cli.output import tell
 from streamflow.errors import UsageError
 
 if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
+
     from streamflow.engine.pipeline import Pipeline
 
 GROUP = "streamflow.pipelines"
@@ -30,6 +31,8 @@ PipelineArgument = Annotated[
 
 def registered() -> dict[str, EntryPoint]:
     """The pipelines that installed packages offer, by name."""
+    from importlib.metadata import entry_points
+
     return {point.name: point for point in sorted(entry_points(group=GROUP), key=lambda point: point.name)}
 
 
@@ -66,7 +69,7 @@ def find_by_own_name(name: str) -> Pipeline | None:
 
 
 def _unknown(wanted: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(wanted, known, 1)
+    near = difflib.get_close_matches(wanted, known, 1) or [name for name in known if wanted and name.startswith(wanted)]
     hint = f" Did you mean {near[0]!r}?" if near else ""
     if wanted.endswith(".py"):
         hint = f" To use a file, say which of its names is the pipeline: {wanted}:pipeline"
@@ -102,8 +105,8 @@ def _load(wanted: str, name: str) -> ModuleType:
                 f"There is no module {error.name!r}, which the pipeline {wanted!r} names (seen from {Path.cwd()})."
             ) from None
         raise UsageError(
-            f"The pipeline {wanted!r} needs the module {error.name!r}, which is not installed. If the pipeline's package "
-            f"has an extra for it, install that: pip install 'streamflow-engine[{wanted}]'."
+            f"The pipeline {wanted!r} needs the module {error.name!r}, which is not installed. Its package may have an "
+            f"extra for it: pip install 'streamflow-engine[{wanted}]'."
         ) from None
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]

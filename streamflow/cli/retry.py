@@ -22,7 +22,9 @@ def retry(
     pipeline: Annotated[
         str | None,
         typer.Argument(
-            metavar="[PIPELINE]", help="Only for a pipeline that is not installed: module:attribute.", show_default=False
+            metavar="[PIPELINE]",
+            help="Only for a pipeline that is not installed: module:attribute.",
+            show_default=False,
         ),
     ] = None,
     workspace: WorkspaceOption = None,

@@ -19,7 +19,9 @@ WorkersOption = Annotated[
 ]
 QueueOption = Annotated[
     int | None,
-    typer.Option("--queue-size", metavar="N", min=1, help="Items that may wait in front of each stage.", show_default=False),
+    typer.Option(
+        "--queue-size", metavar="N", min=1, help="Items that may wait in front of each stage.", show_default=False
+    ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress and no summary, only errors.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print a summary as JSON on stdout.")]
@@ -62,8 +64,8 @@ def stage_settings(pipeline: Pipeline, workers: list[str], queue_size: int | Non
     for given in workers:
         name, equals, number = given.partition("=")
         if not equals or not number.isdecimal() or not int(number):
-            raise UsageError(f"--workers {given!r} is not STAGE=N with N at least 1, for instance --workers {names[0]}=4.")
+            raise UsageError(
+                f"--workers {given!r} is not STAGE=N with N at least 1, for instance --workers {names[0]}=4."
+            )
         stages.setdefault(name, {})["workers"] = int(number)
     return {"stages": stages} if stages else {}
-
-

@@ -100,7 +100,7 @@ class _Session:
                 return _signal_code(self._signalled)
             except UsageError:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever stopped the run is told and logged
                 return self._failed(error)
         limits = [limit.snapshot() for limit in self._limits or ()]
         report = await asyncio.to_thread(self._report, summary, limits)
@@ -127,7 +127,8 @@ class _Session:
 
         async def show() -> None:
             await display.wait()
-            assert self._run is not None and self._limits is not None  # noqa: S101 - started comes before any event
+            assert self._run is not None  # noqa: S101 - started comes before any event
+            assert self._limits is not None  # noqa: S101
             async with progress.shown(self._run, self._limits):
                 await asyncio.get_running_loop().create_future()
 
@@ -172,7 +173,9 @@ class _Session:
             if event.resumed:
                 tell(f"Going on with {event.resumed} items that were pending.")
             if self._options.watching:
-                tell(f"Watching {' '.join(self._inputs)}. Ctrl-C stops it: once to finish what is active, twice at once.")
+                tell(
+                    f"Watching {' '.join(self._inputs)}. Ctrl-C stops it: once to finish what is active, twice at once."
+                )
         if isinstance(event, Draining) and self._signalled is not None:
             tell(
                 f"{event.signal}: finishing {event.active} active items, for at most {event.grace:g} s; the rest stays "

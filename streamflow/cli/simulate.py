@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated
@@ -30,7 +31,8 @@ ScaleOption = Annotated[float, typer.Option(min=0.001, help="Multiply the publis
 
 def simulate(
     services: Annotated[
-        list[str] | None, typer.Argument(metavar="[SERVICE]...", help="Which services; all of them where none is named.")
+        list[str] | None,
+        typer.Argument(metavar="[SERVICE]...", help="Which services; all of them where none is named."),
     ] = None,
     latency: LatencyOption = "0",
     faults: Annotated[
@@ -45,7 +47,9 @@ def simulate(
     scale: ScaleOption = 1.0,
     pipeline: Annotated[
         list[str] | None,
-        typer.Option("--pipeline", metavar="PIPELINE", help="Simulate the services of this pipeline.", show_default=False),
+        typer.Option(
+            "--pipeline", metavar="PIPELINE", help="Simulate the services of this pipeline.", show_default=False
+        ),
     ] = None,
     with_parent: Annotated[bool, typer.Option("--with-parent", hidden=True)] = False,
 ) -> None:
@@ -176,7 +180,7 @@ def _follow_parent(stop: asyncio.Event) -> None:
     loop = asyncio.get_running_loop()
 
     def read() -> None:
-        if not sys.stdin.buffer.read1(1024):  # type: ignore[attr-defined]
+        if not os.read(sys.stdin.fileno(), 1024):
             loop.remove_reader(sys.stdin.fileno())
             stop.set()
 

@@ -47,7 +47,8 @@ def simulators(
         command += ["--faults", text]
     # A group of its own: Ctrl-C is for us, and the run that drains still needs the simulators.
     child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, start_new_session=True)  # noqa: S603
-    assert child.stdin is not None and child.stdout is not None  # noqa: S101 - they are pipes
+    assert child.stdin is not None  # noqa: S101 - they are pipes
+    assert child.stdout is not None  # noqa: S101
     environment: dict[str, str] = {}
     before: dict[str, str | None] = {}
     try:
@@ -66,11 +67,11 @@ def simulators(
         os.environ.update(environment)
         yield Simulators(urls, environment)
     finally:
-        for name, value in before.items():
-            if value is None:
+        for name, old in before.items():
+            if old is None:
                 del os.environ[name]
             else:
-                os.environ[name] = value
+                os.environ[name] = old
         child.stdin.close()
         try:
             child.wait(5)

@@ -70,7 +70,7 @@ def _show(folder: Path, found: Overview, held: dict[str, object] | None) -> None
         rows.append([one_line(name), *map(str, numbers), f"{found.rates.get(name, 0.0):.1f}/s", note])
     give(table(["stage", "pending", "done", "skipped", "dead", "last minute", ""], rows, right=range(1, 6)))
     if found.dead:
-        tell(f"`streamflow dead list -w {folder}` shows the dead letters, `streamflow retry -w {folder}` tries them again.")
+        tell(f"`streamflow dead list -w {folder}` shows what failed, `streamflow retry -w {folder}` tries it again.")
 
 
 def _in(seconds: float) -> str:

@@ -59,13 +59,14 @@ class Context:
         from streamflow.http.download import Downloader
 
         given = self.settings.services[service.name]
+        timeout = {} if given.timeout is None else {"timeout": given.timeout}
         return Downloader(
             limit=self._limit(service),
             max_bytes=self.settings.download.max_bytes,
-            **({"timeout": given.timeout} if given.timeout is not None else {}),
             allow_private=self.settings.download.allow_private,
             base_url=given.base_url or service.base_url or None,
             email=given.email,
+            **timeout,  # type: ignore[arg-type]
         )
 
     def _limit(self, service: Service) -> Limit:

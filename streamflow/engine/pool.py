@@ -147,30 +147,30 @@ class Pool:
                 deadline.at = NEVER
                 if slot.expired:
                     raise self._timed_out(slot)
-                children: Sequence[Item] = ()
-                rows: Sequence[Any] = ()
+                child = None
+                several: tuple[list[Item], list[Any]] | None = None
                 if outcome is not None:
                     route = produces.get(type(outcome))
                     if route is not None and route.lone_taker is not None:
-                        children = (Item(route.lone_taker, outcome, route.key_of(outcome)),)
+                        child = Item(route.lone_taker, outcome, route.key_of(outcome))
                     else:
-                        children, rows = self._route(outcome)
+                        several = self._route(outcome)
             except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
                 deadline.at = NEVER
                 await self._failed(item, slot, error)
             else:
-                fresh = None if rows else finish(item, children)
-                if fresh is None:
-                    await self._settle(item, State.DONE, slot, children, rows)
+                is_new = finish(item, child) if several is None else None
+                if is_new is None:
+                    await self._settle(item, State.DONE, slot, *(several or ([child] if child else [], ())))
                 else:
                     self.done += 1
-                    if len(fresh) == 1:  # one goes, one comes: `alive` stays
+                    if is_new and child is not None:  # one goes, one comes: `alive` stays
                         try:
-                            channels[fresh[0].stage].put_nowait(fresh[0])
+                            channels[child.stage].put_nowait(child)
                         except (QueueFull, ChannelClosed):
-                            await self._put(fresh, slot)
+                            await self._put((child,), slot)
                     else:
-                        await self._leave(fresh, slot)
+                        self._left()
             slot.items = ()
             if lone is not None:
                 return
@@ -298,7 +298,7 @@ class Pool:
         told = _told(error)
         if isinstance(error, Skip):
             await self._settle(item, State.SKIPPED, slot, error=error.reason)
-            self._shared.hook(ItemSkipped(self.stage.name, item.key, error.reason))
+            self._shared.hook(ItemSkipped(self.stage.name, str(item.key), error.reason))
             return
         decision = self.stage.retry.decide(error, item.attempts + 1, self._shared.random)
         match decision:
@@ -308,7 +308,7 @@ class Pool:
                 due = time.time() + delay
                 await self._commit(Completion(item, State.PENDING, error=told, due=due), slot)
                 self.feeder.park(item, delay)
-                self._shared.hook(ItemRetried(self.stage.name, item.key, item.attempts, delay, told))
+                self._shared.hook(ItemRetried(self.stage.name, str(item.key), item.attempts, delay, told))
             case GiveUp(reason):
                 await self._die(item, slot, reason)
             case Stop():
@@ -316,7 +316,7 @@ class Pool:
 
     async def _die(self, item: Item, slot: Slot, reason: str) -> None:
         await self._settle(item, State.DEAD, slot, error=reason)
-        self._shared.hook(ItemDied(self.stage.name, item.key, item.attempts, reason))
+        self._shared.hook(ItemDied(self.stage.name, str(item.key), item.attempts, reason))
 
     # --- streaming stages ------------------------------------------------------------------------------------------
 

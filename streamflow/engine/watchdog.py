@@ -56,7 +56,7 @@ class Watchdog:
             slot.task.cancel()
 
     def _tell_stuck(self, slot: Slot, task: asyncio.Task[None], seconds: float) -> None:
-        key = slot.items[0].key if slot.items else ""
+        key = str(slot.items[0].key) if slot.items else ""
         self._hook(StageStuck(slot.stage, key, seconds, _stack(task)))
 
 

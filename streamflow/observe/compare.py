@@ -112,9 +112,9 @@ def ideal(pipeline: Pipeline, sequential: Measured, concurrent: Measured, latenc
     """What the module's text says, from the trace of the sequential run and the limits of the concurrent one."""
     totals: dict[str, float] = {}
     counts: dict[str, int] = {}
-    for stage, _, start, end in sequential.summary.spans:
-        totals[stage] = totals.get(stage, 0.0) + end - start
-        counts[stage] = counts.get(stage, 0) + 1
+    for span in sequential.summary.spans:
+        totals[span.stage] = totals.get(span.stage, 0.0) + span.end - span.start
+        counts[span.stage] = counts.get(span.stage, 0) + 1
     means = {stage: total / counts[stage] for stage, total in totals.items()}
     cores = os.cpu_count() or 1
     works: list[tuple[float, str, float]] = []

@@ -71,7 +71,7 @@ def picture(view: View) -> Group:
             Text(_rate(view.rates[name]), style="" if view.rates[name] else "dim"),
             Text(_doing(view.waits[name])),
         )
-    parts = [table, *(Text(text, style="yellow") for text in map(_held_up, view.limits) if text)]
+    parts: list[Table | Text] = [table, *(Text(text, style="yellow") for text in map(_held_up, view.limits) if text)]
     return Group(*parts, Text(_times(view), style="dim"))
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-Span = tuple[str, int, float, float]
-"""Stage, number of the worker, start and end in seconds of one clock."""
+from streamflow.engine.run import Span
 
 _COLOURS = ("#4477aa", "#ee6677", "#228833", "#ccbb44", "#66ccee", "#aa3377", "#bbbbbb")
 _LEVELS = " ▁▂▃▄▅▆▇█"
@@ -22,9 +21,9 @@ def drawing(spans: Sequence[Span], workers: Mapping[str, int], width: int = 60) 
     lines = []
     for stage, count in workers.items():
         busy = [0.0] * width
-        for name, _, start, end in spans:
-            if name == stage:
-                _add(busy, (start - first) / total * width, (end - first) / total * width)
+        for span in spans:
+            if span.stage == stage:
+                _add(busy, (span.start - first) / total * width, (span.end - first) / total * width)
         cells = "".join(_LEVELS[min(8, -int(-min(1.0, share / count) * 8 // 1))] for share in busy)
         lines.append(f"{stage.ljust(name_width)} ▕{cells}▏ {count} worker{'s' if count != 1 else ''}")
     end_label = f"{total:.1f} s"
@@ -32,28 +31,27 @@ def drawing(spans: Sequence[Span], workers: Mapping[str, int], width: int = 60) 
     return "\n".join([*lines, axis])
 
 
-def svg(spans: Sequence[Span], workers: Mapping[str, int], title: str) -> str:
-    """One bar for each item that a worker had in hand, one row for each worker, one colour for each stage."""
+def svg(spans: Sequence[Span], stages: Sequence[str], title: str) -> str:
+    """One bar for each call of a stage's function, one row for each worker, one colour for each stage."""
     first, total = _extent(spans) if spans else (0.0, 1.0)
     scale = (_WIDTH - _LEFT - 20) / total
-    rows: dict[tuple[str, int], float] = {}
+    rows: dict[tuple[str, str], float] = {}
     parts: list[str] = []
     y = float(_TOP)
-    for stage, count in workers.items():
-        middle = y + count * _ROW / 2 + 4
+    for stage in stages:
+        workers = list(dict.fromkeys(span.worker for span in sorted(spans, key=_by_start) if span.stage == stage))
+        middle = y + max(1, len(workers)) * _ROW / 2 + 4
         parts.append(f'<text x="{_LEFT - 10}" y="{middle:.0f}" text-anchor="end">{escape(stage)}</text>')
-        for number in range(count):
-            rows[stage, number] = y
-            y += _ROW
-        y += _GAP
-    colours = {stage: _COLOURS[number % len(_COLOURS)] for number, stage in enumerate(workers)}
-    for stage, number, start, end in spans:
-        top = rows.get((stage, number))
-        if top is not None:
-            x, width = _LEFT + (start - first) * scale, max(0.3, (end - start) * scale)
-            parts.append(
-                f'<rect x="{x:.1f}" y="{top:.0f}" width="{width:.1f}" height="{_ROW - 1}" fill="{colours[stage]}"/>'
-            )
+        for number, worker in enumerate(workers):
+            rows[stage, worker] = y + number * _ROW
+        y += max(1, len(workers)) * _ROW + _GAP
+    colours = {stage: _COLOURS[number % len(_COLOURS)] for number, stage in enumerate(stages)}
+    for span in spans:
+        top = rows[span.stage, span.worker]
+        x, width = _LEFT + (span.start - first) * scale, max(0.3, (span.end - span.start) * scale)
+        parts.append(
+            f'<rect x="{x:.1f}" y="{top:.0f}" width="{width:.1f}" height="{_ROW - 1}" fill="{colours[span.stage]}"/>'
+        )
     parts += _axis(total, scale, y)
     return (
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{_WIDTH}" height="{y + 30:.0f}" '
@@ -75,8 +73,12 @@ def _axis(total: float, scale: float, y: float) -> list[str]:
 
 
 def _extent(spans: Sequence[Span]) -> tuple[float, float]:
-    first = min(span[2] for span in spans)
-    return first, max(max(span[3] for span in spans) - first, 0.001)
+    first = min(span.start for span in spans)
+    return first, max(max(span.end for span in spans) - first, 0.001)
+
+
+def _by_start(span: Span) -> float:
+    return span.start
 
 
 def _add(busy: list[float], start: float, end: float) -> None:

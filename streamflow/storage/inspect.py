@@ -24,7 +24,9 @@ DATABASE = "streamflow.db"
 RATE_WINDOW = 60.0
 """Seconds over which a stage's rate is counted."""
 
-_DEAD = "SELECT stage, key, attempts, error, admitted, started, ended, record FROM streamflow_items WHERE state = 'dead'"
+_DEAD = (
+    "SELECT stage, key, attempts, error, admitted, started, ended, record FROM streamflow_items WHERE state = 'dead'"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,12 @@ def overview(workspace: Path, *, now: float | None = None) -> Overview:
     now = time.time() if now is None else now
     with _reading(workspace) as connection:
         pipeline = connection.execute("SELECT value FROM streamflow_meta WHERE name = 'pipeline'").fetchone()
-        by_state = connection.execute("SELECT stage, state, count(*), min(id) FROM streamflow_items GROUP BY stage, state")
+        by_state = connection.execute(
+            "SELECT stage, state, count(*), min(id) FROM streamflow_items GROUP BY stage, state"
+        )
         rows = sorted(by_state.fetchall(), key=lambda row: row[3])
         recent = connection.execute(
-            "SELECT stage, count(*), min(ended) FROM streamflow_items WHERE ended > ? AND state <> 'pending' GROUP BY stage",
+            "SELECT stage, count(*) FROM streamflow_items WHERE ended > ? AND state <> 'pending' GROUP BY stage",
             (now - RATE_WINDOW,),
         ).fetchall()
         due = connection.execute(
@@ -91,7 +95,7 @@ def overview(workspace: Path, *, now: float | None = None) -> Overview:
     return Overview(
         from_text(pipeline[0]) if pipeline else "",
         counted([row[:3] for row in rows], dict.fromkeys(row[0] for row in rows)),
-        {stage: count / RATE_WINDOW for stage, count, _ in recent},
+        {stage: count / RATE_WINDOW for stage, count in recent},
         {stage: (count, first) for stage, count, first in due},
     )
 
@@ -111,7 +115,10 @@ def dead_letters(
 def tables(workspace: Path) -> dict[str, int]:
     """The tables of records with their numbers of rows. Raises WorkspaceError."""
     with _reading(workspace) as connection:
-        return {name: connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()[0] for name in _names(connection)}
+        counts = {}
+        for name in _names(connection):
+            (counts[name],) = connection.execute(f'SELECT count(*) FROM "{name}"').fetchone()  # noqa: S608
+        return counts
 
 
 def contents(workspace: Path) -> dict[str, list[tuple[Any, ...]]]:
@@ -207,7 +214,9 @@ def _opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
     except sqlite3.OperationalError as error:
         raise WorkspaceError(f"{path} cannot be used: {error}; check its rights and who else has it open") from error
     except sqlite3.DatabaseError as error:
-        raise DatabaseDamaged(f"{path} cannot be read as a database: {error}; restore a copy, or move it away") from error
+        raise DatabaseDamaged(
+            f"{path} cannot be read as a database: {error}; restore a copy, or move it away"
+        ) from error
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -231,7 +240,9 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
         )
     if version < SCHEMA:
         connection.close()
-        raise UsageError(f"{path} has the schema of an older release ({version}); run its pipeline once to bring it up.")
+        raise UsageError(
+            f"{path} has the schema of an older release ({version}); run its pipeline once to bring it up."
+        )
     return connection
 
 
@@ -243,4 +254,6 @@ def _version(connection: sqlite3.Connection) -> int:
 
 def _missing(workspace: Path) -> WorkspaceError:
     what = "holds no" if workspace.is_dir() else "is no folder with a"
-    return WorkspaceError(f"The workspace {workspace} {what} {DATABASE}. `streamflow run` makes it; or name another (-w).")
+    return WorkspaceError(
+        f"The workspace {workspace} {what} {DATABASE}. `streamflow run` makes it; or name another (-w)."
+    )

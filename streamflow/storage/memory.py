@@ -34,18 +34,11 @@ class MemoryStore:
             self._ended.setdefault(stage, dict.fromkeys(State, 0))
         return Opened(changed=self._changed)
 
-    def finish(self, item: Item, children: Sequence[Item]) -> Sequence[Item]:
+    def finish(self, item: Item, child: Item | None) -> bool:
         live = self._live
         del live[item.stage][item.key]
         self._finished[item.stage] += 1
-        if len(children) == 1:
-            (child,) = children
-            keys = live[child.stage]
-            if child.key not in keys:
-                keys[child.key] = child
-                return children
-            return ()
-        return self._admit(children)
+        return child is not None and live[child.stage].setdefault(child.key, child) is child
 
     async def commit(self, completion: Completion) -> Sequence[Item]:
         self._changed = True
@@ -106,5 +99,5 @@ class MemoryStore:
         if key in table:
             row, fields = kind.merged(table[key], row)
             if fields:
-                self._differences.append(Difference(kind.name, key, fields))
+                self._differences.append(Difference(kind.name, str(key), fields))
         table[key] = row

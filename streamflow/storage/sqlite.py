@@ -141,7 +141,7 @@ class SqliteStore:
         self._writer.stop()
         await asyncio.gather(task, return_exceptions=True)
 
-    def finish(self, item: Item, children: Sequence[Item]) -> None:
+    def finish(self, item: Item, child: Item | None) -> None:
         return None
 
     async def commit(self, completion: Completion) -> Sequence[Item]:

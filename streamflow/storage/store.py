@@ -29,11 +29,12 @@ class State(StrEnum):
     DEAD = "dead"
 
 
-class Item(msgspec.Struct, eq=False):
+class Item(msgspec.Struct, eq=False, gc=False):
     """One record's passage through one stage. `id` is 0 until a durable store admits it.
 
     `due` is when to try again and `started` when the attempt began, both in seconds since the epoch. A Struct,
-    because one is made for every record and stage, and it is made in a third of a slotted class's time.
+    because one is made for every record and stage, and it is made in a third of a slotted class's time; the garbage
+    collector need not look at it, because no record refers to an item.
     """
 
     stage: str
@@ -97,7 +98,7 @@ class Difference:
     """Two contents of one key that no merge rule covers."""
 
     record: str
-    key: Key
+    key: str
     fields: tuple[str, ...]
 
 
@@ -114,8 +115,11 @@ class Store(Protocol):
         Raises WorkspaceError when what is stored does not fit the plan.
         """
 
-    def finish(self, item: Item, children: Sequence[Item]) -> Sequence[Item] | None:
-        """Commit at once that an item is done, with children and without rows; None where that needs waiting."""
+    def finish(self, item: Item, child: Item | None) -> bool | None:
+        """The ready path of `commit`: an item is done, without rows and with at most one child.
+
+        Whether the child is new; None where the store would have to wait, and nothing was done.
+        """
 
     async def commit(self, completion: Completion) -> Sequence[Item]:
         """Commit and return the children that are new, with their ids.

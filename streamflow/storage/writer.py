@@ -129,7 +129,7 @@ class Writer:
         kind, version = self.stages[child.stage]
         encoded = kind.encode(child.record)
         identity = kind.identity(child.record, encoded)
-        return (child.stage, to_text(child.key), encoded.decode(), identity, version, self.epoch.number, now)
+        return (child.stage, to_text(str(child.key)), encoded.decode(), identity, version, self.epoch.number, now)
 
     def _row(self, row: Any) -> tuple[Table, Any, tuple[Any, ...]]:
         table = self.tables[record_type(type(row)).table or ""]
@@ -256,7 +256,7 @@ class Transaction:
                 # A later epoch replaces what an earlier one said; only within one are two contents at odds.
                 merged, conflicts = table.type.replaced(old, row), ()
             if conflicts:
-                self.differences.append(Difference(table.type.name, table.type.key_of(row), conflicts))
+                self.differences.append(Difference(table.type.name, str(table.type.key_of(row)), conflicts))
             if merged != old:
                 connection.execute(table.update, (*table.values(merged), now, *table.key(row)))
 

@@ -13,7 +13,6 @@ from streamflow.engine.channel import Channel, ChannelClosed, QueueEmpty, QueueF
 from streamflow.testing.clock import run_virtual
 
 
-
 async def turn(times: int = 3) -> None:
     """Let all tasks that can go on do so."""
     for _ in range(times):

@@ -11,7 +11,15 @@ from streamflow.engine.intake import READ_AHEAD
 from streamflow.engine.run import QUIET, Run
 from streamflow.engine.stage import Stage
 from streamflow.errors import CredentialsRefused, Reject, RetryLater, Skip, StageSignatureError
-from streamflow.events import ContentsDiffer, FinalizerEnded, ItemDied, ItemRetried, ItemSkipped, SourceEnded, StageStuck
+from streamflow.events import (
+    ContentsDiffer,
+    FinalizerEnded,
+    ItemDied,
+    ItemRetried,
+    ItemSkipped,
+    SourceEnded,
+    StageStuck,
+)
 from streamflow.limits.retry import Retry
 from streamflow.record import record
 from streamflow.sources.files import Inputs
@@ -190,7 +198,8 @@ def test_skip_and_reject_end_an_item_with_their_reason(sequential: bool) -> None
     played = play_virtual(flow(Stage(choose), count=4), sequential=sequential)
     assert values(played) == [0, 3]
     assert [(event.key, event.reason) for event in played.told(ItemSkipped)] == [("1", "not wanted")]
-    assert [(event.key, event.attempts, event.error) for event in played.told(ItemDied)] == [("2", 1, "will never work")]
+    died = [(event.key, event.attempts, event.error) for event in played.told(ItemDied)]
+    assert died == [("2", 1, "will never work")]
     assert counts(played, "choose") == Counts(done=2, skipped=1, dead=1)
     assert played.summary.dead == 1
 
