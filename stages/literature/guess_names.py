@@ -18,10 +18,23 @@ _ORGANISATION = re.compile(
     r"|network|bureau|office|board|bank|union|nations|federation|laborator(?:y|ies)|academy|service|services|project|forum)\b",
     re.IGNORECASE,
 )
-_INITIALS_FIRST = re.compile(
-    rf"((?:[{UPPER}][a-zà-ÿ]{{0,2}}\.[\s-]*){{1,5}}(?:(?:de|da|del|van|von)\s+(?=[{UPPER}]\.))?)(?=\S)"
+_INITIAL = rf"(?:[{UPPER}]|Yu|Ch|Zh|Sh|Ph|Th|Ya|Kh)\."
+_INITIALS_FIRST = re.compile(rf"((?:{_INITIAL}[\s-]*){{1,5}}(?:(?:de|da|del|van|von)\s+(?=[{UPPER}]\.))?)(?=\S)")
+FAMILY_FIRST = re.compile(  # Family I. I. Then a title of some words, no comma between
+    rf"([{UPPER}][\w'’-]{{1,30}})\s+(?:[{UPPER}]\.\s*){{1,3}}(?=[{UPPER}][\w-]*\s(?!and\b|und\b|et\b|y\b|van\b|von\b|de\b))(?=[{UPPER}][\w-]*\s[^\W\dA-ZА-Я][^\s,.]*\s[^,.]{{3}})"
 )
-_INITIALS = re.compile(rf"(?:[{UPPER}][a-zà-ÿ]?\.?[\s-]*){{1,5}}$")
+_FAMILY_INITIALS = re.compile(rf"((?:[\w'’-]{{1,30}}\s){{1,3}})[{UPPER}]{{1,4}}(?:-[{UPPER}])?([,.])\s+")
+_INITIALS = re.compile(rf"(?:{_INITIAL}[\s-]*){{1,5}}$|[{UPPER}]{{1,3}}\.?$")
+_COMMA_AUTHOR = re.compile(  # Family, I. I.
+    rf"(?:[\w'’-]{{1,30}}\s){{0,3}}[\w'’-]{{1,30}},\s(?:{_INITIAL}[\s-]*){{1,4}}(,\s(?:(?:&|and)\s)?|&\s|and\s|:\s|(?=et\sal))?"
+)
+_INITIAL_AUTHOR = re.compile(  # I. I. Family
+    rf"(?:(?:{_INITIAL}|(?<=-)[a-z]\.)[\s-]*){{1,4}}(?:[\w'’-]{{1,30}})(?:\s[\w'’-]{{1,30}}){{0,2}}?"
+    r"(,\s(?:(?:&|and)\s)?|\s(?:&|and)\s|\.\s|:\s|\s(?=et\sal))"
+)
+_OTHERS = re.compile(r"(?:et\sal|and others|и др)[.,:]{0,2}\s+")
+_MOST_AUTHORS = 60
+_ANDS = frozenset({"and", "und", "et", "with"})
 _VANCOUVER = re.compile(rf"(.+?)\s+[{UPPER}]{{1,4}}(?:-[{UPPER}])?$")
 _SUFFIX = re.compile(r"\s+(?:Jr|Sr|II|III|IV)\.?$")
 _BREAK = re.compile(r"\s*(?:[;:&(\[“\"„«（]|\bet\.?\s+al\b|\band\b|\bund\b|\bwith\b|,?\s+et\s+(?=[A-Z])|\bи др\b|等)")
@@ -47,6 +60,10 @@ def first_author(raw: str) -> str | None:
         return found.group()
     if found := _INITIALS_FIRST.match(text):
         return _clean(_until(text[found.end() :]))
+    if found := FAMILY_FIRST.match(text):
+        return _clean(found.group(1))
+    if (found := _FAMILY_INITIALS.match(text)) and (found[2] == "," or is_title(text[found.end() :])):
+        return _clean(found[1])
     head = _BREAK.split(text, maxsplit=1)[0]
     head = _YEAR.split(head, maxsplit=1)[0]
     parts = [part.strip() for part in head.split(",")]
@@ -69,6 +86,30 @@ def first_author(raw: str) -> str | None:
     if len(parts) > 1 and len(words) == 2 and re.fullmatch(rf"[{UPPER}][\w'’-]+(?:\s[{UPPER}]\.)*", parts[1]):
         return _clean(words[-1])  # Given Family, and …
     return _clean(_family(words)) if len(words) <= 5 else None
+
+
+def authors_end(text: str) -> int | None:
+    """Where a list of authors with initials ends and what follows it begins; None for other lists."""
+    for pattern in (_INITIAL_AUTHOR, _COMMA_AUTHOR):
+        place = 0
+        for _ in range(_MOST_AUTHORS):
+            found = pattern.match(text, place)
+            if not found:
+                break
+            place = found.end()
+            if not found[1] or found[1][0] in ".:":
+                break
+        if place:
+            others = _OTHERS.match(text, place)
+            return others.end() if others else place
+    return None
+
+
+def is_title(text: str) -> bool:
+    """Whether a text goes on like a title rather than with the rest of a name."""
+    words = re.split(r"[,.]", text, maxsplit=1)[0].split()
+    ordinary = [word for word in words if word[0].islower() and word not in _LOWER_PARTICLES and word not in _ANDS]
+    return bool(words) and words[0][0].isupper() and (bool(ordinary) or len(words) >= 5)
 
 
 def _until(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from stages.literature.guess_names import FAMILY_FIRST, authors_end, is_title
 from stages.literature.likeness import UPPER
 
 _QUOTED = re.compile(
@@ -15,7 +16,7 @@ _AFTER_YEAR = re.compile(
     r"|20)\d\d[a-z]?(?:,\s*[^\W\d_]{3,10}(?:\s\d{1,2})?)?\s*[)\]]?\s*[.,:;]\s+", re.DOTALL
 )
 _ABBREVIATED = re.compile(
-    rf"(?:^|[\s(.\-])(?:(?-i:[{UPPER}])|(?<![{UPPER}]\.\s)(?-i:[{UPPER}][hjuat])|al|eds?|jr|sr|st|vs|cf|no|vol"
+    rf"(?:^|[\s(.\-])(?:(?-i:[{UPPER}])|(?<=\.-)[a-z]|(?<![{UPPER}]\.\s)(?-i:[{UPPER}][hjuat])|al|eds?|jr|sr|st|vs|cf|no|vol"
     rf"|pp?|fig|proc|conf|int|trans|dr|prof|dept|univ|ltd|inc|co|approx|i\.e|e\.g)\.$",
     re.IGNORECASE,
 )
@@ -32,8 +33,13 @@ _LOWER_WORD = re.compile(r"(?<!\S)[a-zà-ÿа-я]{3,}(?!\S*\.)")
 _SEGMENT = re.compile(r",\s+")
 _NAMES_ONLY = re.compile(r"(?:and|&|et|al\.?|jr\.?|eds?\.?|und|y|и)$", re.IGNORECASE)
 _NUMBERED = re.compile(r"\b\d+\s*[,:(]\s*[\dA-Z]")
+_FAMILY_INITIALS = re.compile(rf"(?:[\w'’-]{{1,30}}\s){{1,3}}[{UPPER}]{{1,4}}(?:-[{UPPER}])?([,.])\s+")
+_OTHERS = re.compile(r"(?:et al|and others)\.?\s+|и др\.\s+")
+_YEAR_ONLY = re.compile(r"(?:[^\W\d_]{3,9}\.?\s)?(?:1[5-9]|20)\d\d")
+_IN_BRACKETS = re.compile(r"\s*\([^()]{0,80}(?:1[5-9]|20)\d\d[a-z]?\)\s*$")
 _TRAILING_YEAR = re.compile(r"[\s,(\[]*(?:1[5-9]|20)\d\d[^\d]{0,30}$")
 _NAME_WORDS = frozenset(("and", "und", "with", "van", "von", "der", "den", "for", "the", "del", "della", "dos"))
+_LONGEST_ABBREVIATION = 12
 _LEAST, _MOST = 8, 400
 
 
@@ -45,12 +51,42 @@ def title(raw: str) -> str | None:
     if (found := _AFTER_YEAR.match(text)) and _only_authors(found.group()):
         made = _sentence(text[found.end() :])
         return _clean(made) if made and not _VENUE.match(made) and not _looks_like_journal(made) else None
+    if (start := _after_initials_last(text)) is not None:
+        made = _sentence(text[start:])
+        return _clean(made) if made and not _VENUE.match(made) and not _looks_like_journal(made) else None
+    if (start := authors_end(text)) is not None:
+        return _leading(text[start:])
     sentences = _sentences(text)
     if len(sentences) >= 2:
         made = sentences[1]
         if not _VENUE.match(made) and not _looks_like_journal(made) and len(made.split()) >= 2:
             return _clean(made)
     return _by_commas(sentences[0] if sentences else text)
+
+
+def _leading(text: str) -> str | None:
+    """The title that a text begins with: up to a full stop, or to the comma before a journal."""
+    made = _sentence(text)
+    if (" " not in made and len(made) < _LONGEST_ABBREVIATION) or _VENUE.match(made) or _looks_like_journal(made):
+        return None
+    head, _, tail = made.partition(", ")
+    if tail and (_VENUE.match(tail) or _looks_like_journal(tail) or _ABBREVIATIONS.match(tail) or _YEAR_ONLY.match(tail)):
+        made = head
+    return _clean(_IN_BRACKETS.sub("", made))
+
+
+def _after_initials_last(text: str) -> int | None:
+    """Where the title begins behind authors written `Family IN, Family IN.` or `Family I. I.`; None for other forms."""
+    if family := FAMILY_FIRST.match(text):
+        return family.end()
+    place = 0
+    while found := _FAMILY_INITIALS.match(text, place):
+        alone, place = not place, found.end()
+        if found[1] == ".":  # one author alone may be "Given I. Family"
+            return place if not alone or is_title(text[place:]) else None
+    if place and (found := _OTHERS.match(text, place)):
+        return found.end()
+    return None
 
 
 def _only_authors(head: str) -> bool:

@@ -31,10 +31,7 @@ def list_(workspace: WorkspaceOption = None, stage: StageOption = None, as_json:
     if as_json:
         give_json([_plain(letter) for letter in found])
     elif found:
-        rows = [
-            [one_line(letter.stage), one_line(letter.key, 60), str(letter.attempts), one_line(letter.error, 120)]
-            for letter in found
-        ]
+        rows = [[one_line(letter.stage), one_line(letter.key), str(letter.attempts), _told(letter)] for letter in found]
         give(table(["stage", "key", "attempts", "reason"], rows, right=[2]))
     else:
         tell("There are no dead letters.")
@@ -74,6 +71,11 @@ def show(
 
 def _plain(letter: DeadLetter) -> dict[str, Any]:
     return {**asdict(letter), "record": _record(letter)}
+
+
+def _told(letter: DeadLetter) -> str:
+    name = "" if letter.name == letter.key else f"{one_line(letter.name.rpartition(' (')[0], 60)}: "
+    return name + one_line(letter.error, 120)
 
 
 def _record(letter: DeadLetter) -> Any:

@@ -50,7 +50,7 @@ def demo(
     if not quiet:
         tell(f"Demo of {found.name}: {', '.join(map(one_line, inputs))} → {folder}, with simulated services.")
     with simulators(name, found.simulated, latency=LATENCY, scale=SCALE) as running:
-        code = run_in_workspace(found, inputs, folder, Options(as_json=as_json, quiet=quiet))
+        code = run_in_workspace(found, inputs, folder, Options(called=name, as_json=as_json, quiet=quiet))
         calls = running.stats()
     if not quiet:
         tell("\n".join(["", *_calls(calls), "", *_places(folder), "", *_next_steps(found, name, folder)]))
@@ -70,11 +70,11 @@ def _told_apart(arguments: Sequence[str]) -> tuple[str, list[str]]:
 def _calls(stats: Mapping[str, Mapping[str, Any]]) -> list[str]:
     total = sum(told["total"] for told in stats.values())
     if not total:
-        return ["Calls to the services in this run: none, all that they could tell was known already."]
+        return ["Calls to the services: none, all that they could tell was known already."]
     told = ", ".join(f"{name} {one['total']}" for name, one in stats.items())
     refused = sum(one["refused"] for one in stats.values())
-    note = f"; {refused} of them refused as too fast" if refused else ", none refused as too fast"
-    return [f"Calls to the services in this run: {told}{note}."]
+    note = f"; {refused} of them refused as too fast" if refused else "; none was refused"
+    return [f"Calls to the services: {told}{note}."]
 
 
 def _places(folder: Path) -> list[str]:

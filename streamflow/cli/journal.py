@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streamflow.cli.output import tell
+from streamflow.cli.output import count, tell
 from streamflow.cli.workspaces import WorkspaceOption, chosen
 from streamflow.errors import UsageError
 
@@ -32,7 +32,7 @@ def move(
     _check_pending(folder, stage)
     _check_target(folder, to)
     done = inspect.move_pending(folder, stage, to)
-    tell(f"{done.moved} pending items of {stage} belong to {to} now.")
+    tell(f"{count(done.moved, 'pending item')} of {stage} belong to {to} now.")
     if done.known:
         tell(f"{done.known} were dropped, because {to} already has items of the same keys.")
 
@@ -44,7 +44,7 @@ def drop(stage: StageOption, workspace: WorkspaceOption = None) -> None:
 
     folder = chosen(workspace)
     _check_pending(folder, stage)
-    tell(f"{inspect.drop_pending(folder, stage)} pending items of {stage} were dropped.")
+    tell(f"Dropped {count(inspect.drop_pending(folder, stage), 'pending item')} of {stage}.")
 
 
 def _check_pending(folder: Path, stage: str) -> None:

@@ -36,6 +36,11 @@ def give_json(value: object) -> None:
     print(json.dumps(value, indent=2), flush=True)
 
 
+def count(number: int, what: str) -> str:
+    """`1 item`, `2 items`."""
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[int] = ()) -> str:
     """Columns in plain text; those numbered in `right` are aligned to the right."""
     lines = [list(headings), *(list(row) for row in rows)]

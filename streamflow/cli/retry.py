@@ -57,7 +57,9 @@ def retry(
             requeued[name] = requeued.get(name, 0) + count
     if not quiet:
         tell(f"Trying again: {', '.join(f'{count} of {name}' for name, count in requeued.items())}.")
-    raise typer.Exit(run_in_workspace(found, [], folder, Options(quiet=quiet, as_json=as_json)))
+    raise typer.Exit(
+        run_in_workspace(found, [], folder, Options(called=pipeline or found.name, quiet=quiet, as_json=as_json))
+    )
 
 
 def _pipeline(wanted: str | None, folder: Path) -> Pipeline:

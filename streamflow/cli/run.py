@@ -52,7 +52,13 @@ def run(
     from streamflow.cli.session import Options, run_in_workspace
 
     options = Options(
-        sequential=sequential, refresh=refresh, limit=limit, quiet=quiet, as_json=as_json, overrides=overrides
+        called=pipeline,
+        sequential=sequential,
+        refresh=refresh,
+        limit=limit,
+        quiet=quiet,
+        as_json=as_json,
+        overrides=overrides,
     )
     raise typer.Exit(run_in_workspace(found, inputs or [], folder, options))
 

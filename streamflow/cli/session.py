@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import shlex
 import signal
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -13,7 +15,8 @@ from typing import Any
 
 import structlog
 
-from streamflow.cli.output import give_json, tell
+from streamflow.cli.output import count, give_json, tell
+from streamflow.cli.pipelines import registered
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run, Summary
@@ -21,9 +24,10 @@ from streamflow.errors import CredentialsRefused, ServiceError, UsageError
 from streamflow.events import Draining, Event, ItemDied, ItemRetried, ItemSkipped, LimitPaused, RunStarted, SourceEnded
 from streamflow.limits.limit import LimitState
 from streamflow.limits.registry import Registry
-from streamflow.observe import progress
 from streamflow.observe import summary as reports
 from streamflow.observe.log import Log
+from streamflow.observe.progress import displayed
+from streamflow.observe.stats import Observer
 from streamflow.settings import load_settings
 from streamflow.storage import inspect
 
@@ -36,8 +40,12 @@ log = structlog.get_logger("streamflow")
 
 @dataclass(frozen=True, kw_only=True)
 class Options:
-    """How to run: what `run`, `watch`, `retry` and `demo` have in common. `overrides` are settings, nested."""
+    """How to run: what `run`, `watch`, `retry` and `demo` have in common.
 
+    `called` is what the user calls the pipeline; `overrides` are settings, nested.
+    """
+
+    called: str
     watching: bool = False
     sequential: bool = False
     refresh: bool = False
@@ -129,7 +137,7 @@ class _Session:
             await display.wait()
             assert self._run is not None  # noqa: S101 - started comes before any event
             assert self._limits is not None  # noqa: S101
-            async with progress.shown(self._run, self._limits):
+            async with displayed(Observer(self._run, self._limits, time.monotonic())):
                 await asyncio.get_running_loop().create_future()
 
         display = asyncio.Event()
@@ -171,14 +179,14 @@ class _Session:
             return
         if isinstance(event, RunStarted):
             if event.resumed:
-                tell(f"Going on with {event.resumed} items that were pending.")
+                tell(f"Going on with {count(event.resumed, 'item')} left pending by an earlier run.")
             if self._options.watching:
                 tell(
                     f"Watching {' '.join(self._inputs)}. Ctrl-C stops it: once to finish what is active, twice at once."
                 )
         if isinstance(event, Draining) and self._signalled is not None:
             tell(
-                f"{event.signal}: finishing {event.active} active items, for at most {event.grace:g} s; the rest stays "
+                f"{event.signal}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; the rest stays "
                 "pending. A second signal stops at once."
             )
 
@@ -205,6 +213,7 @@ class _Session:
             summary,
             str(self._workspace),
             _code(summary, found.dead),
+            self._retry_command(),
             {name: counts.pending for name, counts in found.stages.items()},
             found.dead,
             letters,
@@ -213,8 +222,15 @@ class _Session:
             None if summary.error is None else _why(summary.error),
         )
 
+    def _retry_command(self) -> str:
+        known = registered()
+        name = "" if self._pipeline.name in known and self._options.called in known else f" {self._options.called}"
+        return f"streamflow retry{name} -w {shlex.quote(str(self._workspace))}"
+
     def _nothing_found(self) -> bool:
-        return bool(self._inputs) and self._empty_sources == len(self._pipeline.sources) > 0
+        return (
+            bool(self._inputs) and self._options.limit != 0 and self._empty_sources == len(self._pipeline.sources) > 0
+        )
 
 
 def _code(summary: Summary, dead: int) -> int:

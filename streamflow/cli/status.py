@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streamflow.cli.output import give, give_json, one_line, table, tell
+from streamflow.cli.output import count, give, give_json, one_line, table, tell
 from streamflow.cli.workspaces import WorkspaceOption, chosen
 
 if TYPE_CHECKING:
@@ -58,7 +58,10 @@ def _as_json(folder: Path, found: Overview, held: dict[str, object] | None) -> d
 def _show(folder: Path, found: Overview, held: dict[str, object] | None) -> None:
     give(f"{one_line(found.pipeline)} in {folder}")
     if held is None:
-        give("No run is on." + (f" {found.pending} items are pending: run it again to go on." if found.pending else ""))
+        give(
+            "No run is on."
+            + (f" Left to do: {count(found.pending, 'pending item')}; run it again to go on." if found.pending else "")
+        )
     else:
         since = held.get("since", "?")
         give(f"Process {held.get('pid', '?')} works in it since {since}: {one_line(str(held.get('command', '')), 100)}")

@@ -27,5 +27,5 @@ def watch(
 
     from streamflow.cli.session import Options, run_in_workspace
 
-    options = Options(watching=True, quiet=quiet, as_json=as_json, overrides=overrides)
+    options = Options(called=pipeline, watching=True, quiet=quiet, as_json=as_json, overrides=overrides)
     raise typer.Exit(run_in_workspace(found, [folder], chosen_folder, options))

@@ -46,16 +46,17 @@ Handle = Callable[[Item, "Slot"], Awaitable[None]]
 class Route:
     """Where records of one type go: into a table, into the channels of the stages that take it, or both.
 
-    `lone_taker` is set in the commonest case: no table, and one stage.
+    In the commonest case a route `is_plain`: no table, and one stage, the `lone_taker`, or none.
     """
 
-    __slots__ = ("is_row", "key_of", "lone_taker", "takers")
+    __slots__ = ("is_plain", "is_row", "key_of", "lone_taker", "takers")
 
     def __init__(self, key_of: Callable[[Any], Key], takers: tuple[str, ...], *, is_row: bool) -> None:
         self.key_of = key_of
         self.takers = takers
         self.is_row = is_row
-        self.lone_taker = takers[0] if len(takers) == 1 and not is_row else None
+        self.is_plain = not is_row and len(takers) <= 1
+        self.lone_taker = takers[0] if self.is_plain and takers else None
 
 
 class Slot:
@@ -151,10 +152,10 @@ class Pool:
                 several: tuple[list[Item], list[Any]] | None = None
                 if outcome is not None:
                     route = produces.get(type(outcome))
-                    if route is not None and route.lone_taker is not None:
-                        child = Item(route.lone_taker, outcome, route.key_of(outcome))
-                    else:
+                    if route is None or not route.is_plain:
                         several = self._route(outcome)
+                    elif route.lone_taker is not None:
+                        child = Item(route.lone_taker, outcome, route.key_of(outcome))
             except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
                 deadline.at = NEVER
                 await self._failed(item, slot, error)

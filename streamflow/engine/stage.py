@@ -93,11 +93,24 @@ class Stage:
         signature = read_signature(function, where)
         if signature.takes is None:
             raise StageSignatureError(f"{where} takes nothing: give its function a first parameter of a record type")
+        self._check_stream(where, signature)
         if self.batch is None and get_origin(_first_hint(function)) is list:
             raise StageSignatureError(f"{where} takes a list: say batch=Batch(max_size=…)")
         if self.batch is not None and get_origin(_first_hint(function)) is not list:
             raise StageSignatureError(f"{where} has a batch policy: its first parameter must be a list of records")
         return signature
+
+    def _check_stream(self, where: str, signature: Signature) -> None:
+        generates = inspect.isasyncgenfunction(self.function)
+        if generates and not signature.streams:
+            raise StageSignatureError(f"{where} yields, so it streams: annotate it `-> AsyncIterator[…]`")
+        if signature.streams and not generates:
+            raise StageSignatureError(
+                f"{where} says that it streams and is no async generator: `yield` its outputs on the loop, or return "
+                "them as a list"
+            )
+        if signature.streams and self.batch is not None:
+            raise StageSignatureError(f"{where} streams and has a batch policy: return a list, an entry for each input")
 
 
 def read_signature(function: Callable[..., Any], where: str, *, source: bool = False) -> Signature:

@@ -14,9 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from streamflow.engine.run import Run
 from streamflow.limits.limit import LimitState
-from streamflow.limits.registry import Registry
 from streamflow.observe.stats import Observer, View
 
 LIVE_EVERY = 0.25
@@ -25,10 +23,9 @@ PLAIN_EVERY = 5.0
 
 
 @asynccontextmanager
-async def shown(run: Run, limits: Registry, stream: TextIO | None = None) -> AsyncIterator[None]:
-    """Show the run for as long as the block lasts. What else is printed to stderr meanwhile appears above the table."""
+async def displayed(observer: Observer, stream: TextIO | None = None) -> AsyncIterator[None]:
+    """Show what the observer sees for as long as the block lasts. What is printed meanwhile appears above the table."""
     stream = stream if stream is not None else sys.stderr
-    observer = Observer(run, limits, time.monotonic())
     show = _show_live if stream.isatty() else _show_lines
     task = asyncio.create_task(show(observer, stream), name="streamflow progress")
     try:

@@ -55,38 +55,58 @@ class Observer:
             rates=rates,
             waits={name: _waits(run, name) for name in figures},
             limits=[limit.snapshot() for limit in self._limits],
-            eta=eta(run.pipeline, figures, now - self._started, admitted=max(0, run.tally.alive - in_sight)),
+            eta=eta(
+                run.pipeline,
+                figures,
+                now - self._started,
+                unseen=max(0, run.tally.alive - in_sight),
+                blocked=_blocked(run),
+            ),
             more=run.tally.feeding > 0,
         )
 
 
-def eta(pipeline: Pipeline, stages: Mapping[str, StageFigures], seconds: float, *, admitted: int = 0) -> float | None:
+def eta(
+    pipeline: Pipeline,
+    stages: Mapping[str, StageFigures],
+    seconds: float,
+    *,
+    unseen: int = 0,
+    blocked: Mapping[tuple[str, str], int] | None = None,
+) -> float | None:
     """Seconds until all that is known of has gone through, None where a stage has not shown its pace yet.
 
     Each stage is taken to bring forth as many items as it did so far, and to keep its mean pace; the slowest decides.
-    `admitted` items are known of, but in no channel yet: they are waiting for the stages that sources feed.
+    `unseen` items are known of, but in no channel yet. Workers that are `blocked` (counted by their stage and by the
+    stage that has no room) hold as many of them as an item brings forth on average, the sources hold the others.
     """
-    if seconds <= 0:
+    if seconds <= 0 or not all(stage.name in stages for stage in pipeline.stages):
         return None
     producers = _producers(pipeline)
+    done = {name: float(_ended(stage)) for name, stage in stages.items()}
+    waiting = {name: float(stage.queued + stage.active + stage.parked) for name, stage in stages.items()}
+    for (name, _), workers in (blocked or {}).items():
+        done[name] += workers
+        waiting[name] -= workers
+    left = float(unseen)
+    for (name, full), workers in (blocked or {}).items():
+        held = min(left, workers * max(1.0, (done[full] + waiting[full]) / done[name]))
+        waiting[full] += held
+        left -= held
     expected: dict[str, float] = {}
     slowest = 0.0
     for name in _downwards(producers):
-        if name not in stages:
+        if None in producers[name]:
+            waiting[name] += left
+        feeders = [feeder for feeder in producers[name] if feeder is not None]
+        coming, before = sum(expected[f] for f in feeders), sum(done[f] for f in feeders)
+        if coming and not before:
             return None
-        stage, feeders = stages[name], producers[name]
-        waiting = float(stage.queued + stage.active + stage.parked)
-        if None in feeders:
-            waiting += admitted
-        arrived, coming = _ended(stage) + waiting, sum(expected[f] for f in feeders if f is not None)
-        done_before = sum(_ended(stages[f]) for f in feeders if f is not None)
-        if coming and not done_before:
-            return None
-        expected[name] = waiting + (coming * arrived / done_before if coming else 0.0)
+        expected[name] = waiting[name] + (coming * (done[name] + waiting[name]) / before if coming else 0.0)
         if expected[name]:
-            if not _ended(stage):
+            if not _ended(stages[name]):
                 return None
-            slowest = max(slowest, expected[name] * seconds / _ended(stage))
+            slowest = max(slowest, expected[name] * seconds / _ended(stages[name]))
     return slowest
 
 
@@ -116,6 +136,12 @@ def _downwards(producers: Mapping[str, set[str | None]]) -> list[str]:
 
 def _ended(stage: StageFigures) -> int:
     return stage.done + stage.skipped + stage.dead
+
+
+def _blocked(run: Run) -> Counter[tuple[str, str]]:
+    """How many workers of one stage wait for room in front of another."""
+    waits = [(name, slot.waiting or "") for name, pool in run.pools.items() for slot in pool.slots]
+    return Counter((name, told.removeprefix("room in ")) for name, told in waits if told.startswith("room in "))
 
 
 def _waits(run: Run, name: str) -> str:

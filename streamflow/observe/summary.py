@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -33,11 +34,12 @@ class Bottleneck:
 @dataclass(frozen=True, slots=True)
 class Report:
     """All that is said at the end of a run. `pending` and `dead` are those of the workspace, earlier runs included;
-    `letters` are the latest dead ones."""
+    `letters` are the latest dead ones, and `retry` is the command that tries them again."""
 
     summary: Summary
     workspace: str
     code: int
+    retry: str
     pending: Mapping[str, int] = field(default_factory=dict)
     dead: int = 0
     letters: Sequence[DeadLetter] = ()
@@ -66,34 +68,36 @@ def bottleneck(summary: Summary, limits: Sequence[LimitState], places: Mapping[s
 
 
 def advice(found: Bottleneck) -> str:
-    """One line on the bottleneck and one on what would move it."""
+    """A few lines on the bottleneck and on what would move it."""
     if found.stage is None:
         return "The stages mostly waited for input: the source decides the pace, more workers would not help."
-    where = f"{found.stage} held the others up: its workers were busy {found.busy:.0%} of the time"
+    where = f"{found.stage} held the others up: its workers were busy {found.busy:.0%} of the time,\n"
     if found.limit is not None:
         name = found.limit.name
         return (
-            f"{where}, mostly waiting for the limit of {name} ({_allowance(found.limit.effective)}).\n"
+            f"{where}mostly waiting for the limit of {name} ({_allowance(found.limit.effective)}).\n"
             f"More workers would not help. If {name} allows you more, say so in [services.{name}] of streamflow.toml."
         )
     if found.at == "writer":
-        return f'{where}, mostly with saving. A faster disk would help, or synchronous = "NORMAL" in [storage].'
+        return f'{where}mostly with saving. A faster disk would help, or synchronous = "NORMAL" in [storage].'
     if found.runs_in == "process":
         more = f"More of them help as long as there are idle cores: --workers {found.stage}={found.workers * 2}."
     else:
         more = f"More of them would help: --workers {found.stage}={found.workers * 2}."
-    return f"{where}, mostly working ({found.workers} workers). {more}"
+    return f"{where}mostly working ({found.workers} workers). {more}"
 
 
 def text(report: Report) -> str:
     """The report for people: plain text, not yet made harmless."""
     summary = report.summary
     lines = [_heading(report)]
-    rows = [("", "done", "skipped", "failed", "tried again")]
+    rows = [("", "done", "skipped", "failed", "tried again")] if _ended(summary) else []
     rows += [
-        (name, f"{s.done:,}", f"{s.skipped:,}", f"{s.dead:,}", f"{s.retries:,}") for name, s in summary.stages.items()
+        (name, f"{s.done:,}", f"{s.skipped:,}", f"{s.dead:,}", f"{s.retries:,}")
+        for name, s in summary.stages.items()
+        if rows
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
     for row in rows:
         cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
         lines.append("  " + "  ".join(cells))
@@ -132,6 +136,7 @@ def as_json(report: Report) -> dict[str, Any]:
         "bottleneck": None
         if found is None
         else {"stage": found.stage, "busy": round(found.busy, 3), "mostly": found.at, "advice": advice(found)},
+        "retry": report.retry if report.dead else None,
         "error": report.error,
     }
 
@@ -149,16 +154,19 @@ def _busy(stage: StageFigures) -> dict[str, float]:
     return {at: share for at, share in stage.shares.items() if at != "input" and not at.startswith("room")}
 
 
+def _ended(summary: Summary) -> int:
+    return sum(stage.done + stage.skipped + stage.dead for stage in summary.stages.values())
+
+
 def _heading(report: Report) -> str:
     summary, pending = report.summary, sum(report.pending.values())
     took = duration(summary.seconds)
-    left = f"; {pending:,} items are pending, the same command goes on with them" if pending else ""
+    left = f"; left to do: {pending:,}, the same command goes on with them" if pending else ""
     if report.error is not None:
         return f"{summary.pipeline} stopped after {took}: {report.error}{left}"
     if summary.stopped_by is not None:
         return f"{summary.pipeline} was stopped by {summary.stopped_by} after {took}{left}"
-    ended = sum(stage.done + stage.skipped + stage.dead for stage in summary.stages.values())
-    if not ended:
+    if not _ended(summary):
         return f"{summary.pipeline} finished: there was nothing new to do ({took})"
     return f"{summary.pipeline} finished in {took}{left}"
 
@@ -166,12 +174,14 @@ def _heading(report: Report) -> str:
 def _failures(report: Report) -> list[str]:
     earlier = report.dead - report.summary.dead
     note = f", {earlier} of them in earlier runs" if earlier > 0 else ""
+    if earlier == report.dead:
+        note = " in earlier runs"
     lines = ["", f"{report.dead} item{'s' if report.dead > 1 else ''} failed for good{note}:"]
     for letter in report.letters[:_NAMED]:
-        lines.append(f"  {letter.stage}  {_short(letter.key, 60)}  {_short(letter.error, 160)}")
+        lines.append(f"  {letter.stage}  {_short(letter.name, 70)}  {_short(letter.error, 160)}")
     if report.dead > _NAMED:
-        lines.append(f"  … all of them: streamflow dead list -w {report.workspace}")
-    return [*lines, f"Try them again with: streamflow retry -w {report.workspace}"]
+        lines.append(f"  … all of them: streamflow dead list -w {shlex.quote(report.workspace)}")
+    return [*lines, f"Try them again with: {report.retry}"]
 
 
 def _short(text: str, width: int) -> str:

@@ -6,6 +6,8 @@ first: while a run holds it, only the run's writer writes.
 
 from __future__ import annotations
 
+import json
+import re
 import sqlite3
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,6 +26,7 @@ DATABASE = "streamflow.db"
 RATE_WINDOW = 60.0
 """Seconds over which a stage's rate is counted."""
 
+_OPAQUE = re.compile(r"[0-9a-f]{32,}$|\[")
 _DEAD = (
     "SELECT stage, key, attempts, error, admitted, started, ended, record FROM streamflow_items WHERE state = 'dead'"
 )
@@ -41,6 +44,19 @@ class DeadLetter:
     started: float | None
     ended: float | None
     record: str
+
+    @property
+    def name(self) -> str:
+        """What people call it: the key; where that is a hash or a tuple, a short text of the record before it."""
+        if not _OPAQUE.match(self.key):
+            return self.key
+        try:
+            fields = json.loads(self.record)
+        except ValueError:
+            return self.key
+        values = fields.values() if isinstance(fields, dict) else ()
+        told = next((v for v in values if isinstance(v, str) and v and v not in self.key and len(v) <= 200), None)
+        return self.key if told is None else f"{told} ({self.key if len(self.key) <= 24 else self.key[:12] + '…'})"
 
 
 @dataclass(frozen=True, slots=True)

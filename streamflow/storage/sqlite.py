@@ -172,8 +172,7 @@ class SqliteStore:
         return [table.record(row) for row in await self._read(table.select_all, ())]
 
     async def finalized(self) -> None:
-        self._writer.owes_change = True
-        await self._connection.execute("UPDATE streamflow_meta SET value = '0' WHERE name = 'changed'")
+        await self._writer.finalized()
 
     def differences(self) -> Iterable[Difference]:
         found = list(self._writer.differences)

@@ -1,7 +1,9 @@
 """The lone writer: one coroutine, one connection, group commit.
 
 The writer takes all completions that wait, at once and without lingering, and commits them in one transaction. While
-it commits, the next group gathers: under load groups grow by themselves, and a lone completion never waits.
+it commits, the next group gathers: under load groups grow by themselves, and a lone completion never waits. A group
+is taken on the connection's own thread when its transaction begins, and the next transaction is asked for while one
+runs: so the disk does not wait while the loop tells a group's waiters, and groups are as large as they can be.
 
 If a group fails, its completions are tried one by one, so that only the one at fault is refused. Nothing else
 writes, and nothing but the writer awaits its connection: a cancelled aiosqlite call still runs, so no caller that can
@@ -13,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -77,10 +80,10 @@ class Writer:
     owes_change: bool
     differences: list[Difference] = field(default_factory=list)
     commits: int = 0
-    _waiting: list[_Entry] = field(default_factory=list)
+    _waiting: deque[_Entry] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
-    _dead: BaseException | None = None
+    _dead: WriterStopped | None = None
 
     def submit(self, completion: Completion) -> asyncio.Future[list[Item]]:
         """Encode a completion and queue it; the future ends when it is durable.
@@ -88,7 +91,7 @@ class Writer:
         Raises StorageError when a record cannot be encoded, or when the writer has died.
         """
         if self._dead is not None or self._closing:
-            raise WriterStopped(f"the database writer has stopped: {self._dead or 'the run has ended'}")
+            raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
         now = time.time()
         try:
             entry = _Entry(
@@ -104,21 +107,29 @@ class Writer:
         return entry.done
 
     async def run(self) -> None:
-        """Commit groups until `stop`, then what still waits."""
-        group: list[_Entry] = []
-        try:
-            while self._waiting or not self._closing:
-                await self._wake.wait()
+        """Commit groups until `stop`, then what still waits. Raises WriterStopped when the database fails."""
+        await asyncio.gather(self._commit_groups(), self._commit_groups())
+        if self._dead is not None:
+            while self._waiting:
+                _fail(self._waiting.popleft(), self._dead)
+            raise self._dead
+
+    async def _commit_groups(self) -> None:
+        while self._dead is None and (self._waiting or not self._closing):
+            await self._wake.wait()
+            if not self._closing and self._dead is None:
                 self._wake.clear()
-                group = [entry for entry in self._waiting if not entry.done.cancelled()]
-                self._waiting.clear()
-                if group:
-                    await self._commit(group)
-        except BaseException as error:
-            self._dead = error
-            for entry in (*group, *self._waiting):
-                _fail(entry, WriterStopped(f"the database writer has stopped: {error}"))
-            raise
+            if self._waiting:
+                await self._commit()
+
+    async def finalized(self) -> None:
+        """Note that finalizers ran after all that was committed so far."""
+
+        def note(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE streamflow_meta SET value = '0' WHERE name = 'changed'")
+            self.owes_change = True
+
+        await self.connection.execute(TRANSACTION, (note,))
 
     def stop(self) -> None:
         """Let `run` end once nothing waits."""
@@ -135,17 +146,18 @@ class Writer:
         table = self.tables[record_type(type(row)).table or ""]
         return table, row, table.values(row)
 
-    async def _commit(self, group: Sequence[_Entry]) -> None:
-        transaction = Transaction(group, self.epoch, self.next_id, self.owes_change)
+    async def _commit(self) -> None:
+        transaction = Transaction(self)
         try:
             await self.connection.execute(TRANSACTION, (transaction.run,))
-        except sqlite3.Error as error:
-            raise WriterStopped(f"the database cannot be written: {error}; what was committed is safe") from error
-        self.commits += 1
-        self.owes_change = False
-        self.next_id = transaction.next_id
-        self.differences += transaction.differences
-        for entry, outcome in zip(group, transaction.outcomes, strict=True):
+        except Exception as error:  # noqa: BLE001 - whatever it is, waiters must be told and the run must stop
+            self._dead = WriterStopped(f"the database cannot be written: {error}; what was committed is safe")
+            self._dead.__cause__ = error
+            self._wake.set()
+            for entry in transaction.group:
+                _fail(entry, self._dead)
+            return
+        for entry, outcome in zip(transaction.group, transaction.outcomes, strict=True):
             if isinstance(outcome, Exception):
                 _fail(entry, StorageError(f"the completion cannot be stored: {outcome}"))
             elif not entry.done.done():
@@ -171,41 +183,48 @@ class WriteConnection(sqlite3.Connection):
 
 
 class Transaction:
-    """A group of completions in one transaction.
+    """A group of completions in one transaction, run on the connection's thread.
 
-    After `run`, `outcomes` holds for each completion its new children, or what was wrong with it alone.
+    After `run`, `outcomes` holds for each completion of `group` its new children, or what was wrong with it alone.
+    Transactions run one after the other, so they share the writer's `next_id` and `owes_change` without a lock.
     """
 
-    def __init__(self, group: Sequence[_Entry], epoch: Epoch, next_id: int, owes_change: bool) -> None:
+    def __init__(self, writer: Writer) -> None:
+        self.group: list[_Entry] = []
         self.outcomes: list[list[Item] | Exception] = []
-        self.differences: list[Difference] = []
-        self.next_id = next_id
-        self._group = group
-        self._epoch = epoch
-        self._owes_change = owes_change
-        self._admit_sql = _ADMIT.format(refresh=int(epoch.refresh))
+        self._writer = writer
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Commit all, or those that can be: a group that fails is tried completion by completion, in savepoints.
 
         Raises sqlite3.Error when it is the database that fails; nothing is then committed.
         """
+        waiting, group = self._writer._waiting, self.group
+        while waiting:  # the loop only appends
+            entry = waiting.popleft()
+            if not entry.done.cancelled():
+                group.append(entry)
+        if not group:
+            return
         try:
-            connection.execute("BEGIN IMMEDIATE")
-            if self._owes_change:
-                connection.execute(_CHANGED)
+            self._begin(connection)
             try:
-                self.outcomes = self._apply(connection, self._group)
+                self.outcomes = self._apply(connection, group)
             except _AT_FAULT:
                 connection.rollback()
-                connection.execute("BEGIN IMMEDIATE")
-                if self._owes_change:
-                    connection.execute(_CHANGED)
-                self.outcomes = [self._try(connection, entry) for entry in self._group]
+                self._begin(connection)
+                self.outcomes = [self._try(connection, entry) for entry in group]
             connection.commit()
         except BaseException:
             connection.rollback()
             raise
+        self._writer.owes_change = False
+        self._writer.commits += 1
+
+    def _begin(self, connection: sqlite3.Connection) -> None:
+        connection.execute("BEGIN IMMEDIATE")
+        if self._writer.owes_change:
+            connection.execute(_CHANGED)
 
     def _try(self, connection: sqlite3.Connection, entry: _Entry) -> list[Item] | Exception:
         connection.execute("SAVEPOINT completion")
@@ -224,7 +243,7 @@ class Transaction:
             connection.executemany(_SETTLE, settlements)
         for table, rows in _by_table(group).items():
             self._upsert(connection, table, rows)
-        first = self.next_id
+        first = self._writer.next_id
         admissions: list[tuple[Any, ...]] = []
         for entry in group:
             for child, values in entry.children:
@@ -232,9 +251,9 @@ class Transaction:
                 admissions.append((child.id, *values))
         if not admissions:
             return [[] for _ in group]
-        self.next_id += len(admissions)
+        self._writer.next_id += len(admissions)
         before = connection.total_changes
-        connection.executemany(self._admit_sql, admissions)
+        connection.executemany(_ADMIT.format(refresh=int(self._writer.epoch.refresh)), admissions)
         if connection.total_changes - before == len(admissions):
             return [[child for child, _ in entry.children] for entry in group]
         fresh = {row[0] for row in connection.execute(_ADMITTED, (first,))}
@@ -252,11 +271,11 @@ class Transaction:
                 continue
             old = table.record(stored)
             merged, conflicts = table.type.merged(old, row)
-            if conflicts and stored[-1] < self._epoch.started:
+            if conflicts and stored[-1] < self._writer.epoch.started:
                 # A later epoch replaces what an earlier one said; only within one are two contents at odds.
                 merged, conflicts = table.type.replaced(old, row), ()
             if conflicts:
-                self.differences.append(Difference(table.type.name, str(table.type.key_of(row)), conflicts))
+                self._writer.differences.append(Difference(table.type.name, str(table.type.key_of(row)), conflicts))
             if merged != old:
                 connection.execute(table.update, (*table.values(merged), now, *table.key(row)))
 

@@ -87,11 +87,13 @@ async def play(
     *,
     resources: Mapping[type[Any], Any] | None = None,
     watch: Callable[[Run], Any] | None = None,
+    patience: float | None = 20.0,
     **options: Any,
 ) -> Played:
     """Run a pipeline, see that no task outlives it, and read its tables.
 
-    `watch` is given the run before it starts; a coroutine that it returns runs beside it.
+    `watch` is given the run before it starts; a coroutine that it returns runs beside it. A run that takes longer
+    than `patience` seconds hangs, and fails.
     """
     store = store if store is not None else MemoryStore()
     events: list[Event] = []
@@ -104,11 +106,12 @@ async def play(
     watcher = asyncio.create_task(beside) if beside is not None else None
     before = asyncio.all_tasks()
     try:
-        summary = await run()
-        left = asyncio.all_tasks() - before
-        assert not {task for task in left if task.get_name() != "AnyIO process pool shutdown task"}, left
-        if watcher is not None:
-            await watcher
+        async with asyncio.timeout(patience):
+            summary = await run()
+            left = asyncio.all_tasks() - before
+            assert not {task for task in left if task.get_name() != "AnyIO process pool shutdown task"}, left
+            if watcher is not None:
+                await watcher
     finally:
         if watcher is not None:
             watcher.cancel()
@@ -120,9 +123,15 @@ async def play(
     return played
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the others run until something holds."""
+    while not condition():
+        await asyncio.sleep(0)
+
+
 def play_virtual(pipeline: Pipeline, store: Store | None = None, *, latest: float = 2e4, **options: Any) -> Played:
     """The same in virtual time, with a store in memory."""
-    return run_virtual(play(pipeline, store, **options), latest=latest)
+    return run_virtual(play(pipeline, store, patience=None, **options), latest=latest)
 
 
 def values(played: Played, kind: type[Any] = Result) -> list[int]:

@@ -17,7 +17,7 @@ from streamflow.record import record
 from streamflow.sources.files import Inputs
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Counts
-from tests.engine.flows import AT_ONCE, ONCE, Middle, Number, Result, flow, play
+from tests.engine.flows import AT_ONCE, ONCE, Middle, Number, Result, flow, play, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -51,8 +51,8 @@ async def test_a_run_leaves_its_rows_and_its_journal(tmp_path: Path, sequential:
     assert played.summary.stages["double"].done == 300
     assert rows(tmp_path) == [(n, 2 * n) for n in range(300)]
     assert states(tmp_path, "double") == {"done": 300}
-    admitted_started_ended = ask(tmp_path, "SELECT count(*) FROM streamflow_items WHERE admitted <= started AND started <= ended")
-    assert admitted_started_ended == [(300,)]
+    in_order = "SELECT count(*) FROM streamflow_items WHERE admitted <= started AND started <= ended"
+    assert ask(tmp_path, in_order) == [(300,)]
 
 
 async def test_a_second_run_does_nothing_again(tmp_path: Path) -> None:
@@ -101,14 +101,15 @@ async def test_what_a_stopped_run_left_is_done_by_the_next_and_nothing_twice(tmp
         return Result(number.n, number.n)
 
     async def stop(run: Run) -> None:
-        while run.tally.alive != 160:
-            await asyncio.sleep(0)
+        await until(lambda: run.tally.alive == 160)
         for _ in range(stops):
             run.stop("SIGTERM")
-        go_on.set()
+        if stops == 1:
+            go_on.set()
 
     pipeline = flow(Stage(slow, workers=4, capacity=4), count=200)
     played = await play(pipeline, database(tmp_path), watch=stop)
+    go_on.set()
     assert len(ended) == (44 if stops == 1 else 40)
     assert states(tmp_path, "slow") == {"done": len(ended), "pending": 200 - len(ended)}
 
@@ -120,10 +121,16 @@ async def test_what_a_stopped_run_left_is_done_by_the_next_and_nothing_twice(tmp
 
 
 async def test_more_than_a_page_of_pending_items_is_resumed(tmp_path: Path) -> None:
-    async def refuse(number: Number) -> Result:
-        raise CredentialsRefused("no", service="api")
+    async def hangs(number: Number) -> Result:
+        await asyncio.get_running_loop().create_future()
+        return Result(number.n)
 
-    await play(flow(Stage(refuse, name="stage", capacity=1000), count=700), database(tmp_path))
+    async def stop(run: Run) -> None:
+        await until(lambda: run.tally.alive == 700)
+        run.stop("SIGTERM")
+        run.stop("SIGTERM")
+
+    await play(flow(Stage(hangs, name="stage", capacity=1000), count=700), database(tmp_path), watch=stop)
     assert states(tmp_path, "stage") == {"pending": 700}
 
     async def nothing(inputs: Inputs) -> AsyncIterator[Number]:
@@ -165,8 +172,7 @@ async def test_retries_that_an_earlier_run_left_are_resumed_once_each(tmp_path: 
         return Result(number.n, number.n)
 
     async def stop(run: Run) -> None:
-        while run.tally.alive < 600 or run.figures()["later"].retries < 600:
-            await asyncio.sleep(0)
+        await until(lambda: run.tally.alive == 600 and run.figures()["later"].retries >= 600)
         run.stop("SIGTERM")
 
     pipeline = flow(Stage(later, workers=8, capacity=3, retry=Retry(attempts=10**6)), count=600)
@@ -334,8 +340,7 @@ async def test_children_that_wait_for_room_are_durable_before_they_are_put(tmp_p
         return Result(middle.n)
 
     async def stop(run: Run) -> None:
-        while not run.pools.get("slow") or run.pools["slow"].channel.producers_waiting < 2:
-            await asyncio.sleep(0)
+        await until(lambda: "slow" in run.pools and run.pools["slow"].channel.producers_waiting == 2)
         run.stop("SIGTERM")
         run.stop("SIGTERM")
 

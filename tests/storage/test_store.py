@@ -102,10 +102,13 @@ async def settle(store: Store, it: Item, state: State = State.DONE, **what: Any)
     return await store.commit(Completion(it, state, **what))
 
 
-async def finish(store: Store, it: Item, *children: Item) -> Sequence[Item]:
+async def finish(store: Store, it: Item, child: Item | None = None) -> Sequence[Item]:
     """As the engine does it."""
-    fresh = store.finish(it, children)
-    return fresh if fresh is not None else await settle(store, it, children=children)
+    children = [] if child is None else [child]
+    is_new = store.finish(it, child)
+    if is_new is None:
+        return await settle(store, it, children=children)
+    return children if is_new else []
 
 
 def keys(items: Sequence[Item]) -> list[str]:
@@ -214,13 +217,13 @@ async def test_children_rows_and_end_come_together(make: MakeStore) -> None:
         assert await store.rows(record_type(Citation)) == [Citation("b", 1)]
 
 
-@pytest.mark.parametrize("names", ["", "b", "bc", "bb", "ab", "a"])
+@pytest.mark.parametrize("names", ["", "b", "a"])
 async def test_the_ready_path_does_what_a_commit_does(make: MakeStore, names: str) -> None:
     """`a` is known to the stage already."""
     async with opened(make()) as store:
         (parent,) = await admit(store, item("parent"))
         await admit(store, item("a", "rate"))
-        fresh = await finish(store, parent, *(item(name, "rate") for name in names))
+        fresh = await finish(store, parent, item(names, "rate") if names else None)
         new = sorted(set(names) - {"a"})
         assert keys(fresh) == new
         assert await store.counts() == {"read": Counts(done=1), "rate": Counts(pending=1 + len(new))}

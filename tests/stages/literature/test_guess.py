@@ -1,0 +1,107 @@
+"""What is guessed from single references."""
+
+from __future__ import annotations
+
+import pytest
+
+from stages.literature.guess import guess
+
+PHYSICS = "O. Abramoff et al. (SENSEI Collaboration), Phys. Rev. Lett. 122, 161801 (2019)."
+APA = (
+    "van der Berg, J. A., & Smith, K. (2015a). The 2008 crisis: a view from below. Journal of Things, 12(3), 1999–2010. "
+    "https://doi.org/10.1000/JT(2015)12"
+)
+IEEE = "R. García-López and K. Li, “Waves in thin films,” IEEE Trans. Films, vol. 3, no. 2, pp. 1990–1999, May 2012."
+PLAIN = "S. S. Farfade, M. Saberian, and L.-j. Li. Multi-view face detection using deep networks. In CVPR, pages 1–9, 2015."
+VANCOUVER = "Østergård QM, Le Gall P. Long-term decisions near the sea. Nat Commun. 2006;389(12):2010-2024."
+CHICAGO = "Brown, Anna, and Li Wei. 1987. “Climate of the north.” Cell 3 (1): 7–9."
+ACM = "Anna Brown, Li Wei, and Tom de la Cruz. 2011. Sheets and fingers in the sea. Nature 5, 1 (2011), 3–4."
+APS = "P. N. Luke, J. of Appl. Phys. 64, 6858 (1988), arXiv:hep-th/9901001v2."
+JOURNAL_FIRST = "Rabinowitz, D., Helin, E., & Pravdo, S. 2000, Nature, 403, 165"
+
+
+@pytest.mark.parametrize(
+    ("raw", "author", "year", "title"),
+    [
+        (PHYSICS, "Abramoff", 2019, None),
+        (APA, "van der Berg", 2015, "The 2008 crisis: a view from below"),
+        (IEEE, "García-López", 2012, "Waves in thin films"),
+        (PLAIN, "Farfade", 2015, "Multi-view face detection using deep networks"),
+        (VANCOUVER, "Østergård", 2006, "Long-term decisions near the sea"),
+        (CHICAGO, "Brown", 1987, "Climate of the north"),
+        (ACM, "Brown", 2011, "Sheets and fingers in the sea"),
+        (APS, "Luke", 1988, None),
+        (JOURNAL_FIRST, "Rabinowitz", 2000, None),
+        ("K.Aulenbacher, E.Chudakov and K.D.Paschke, Int. J. Mod. Phys. E 27, 1830004 (2018)", "Aulenbacher", 2018, None),
+        ("Mainzer et al. 2011, ApJ, 741, 90", "Mainzer", 2011, None),
+        ("W. R. Johnson, in Proc. of X, pp. 2001–2010", "Johnson", None, None),
+        ("“A report without authors,” Tech. Rep., 1999.", None, 1999, "A report without authors"),
+        ("Иванов И. И. Волны в слоях. М.: Наука, 1998.", "Иванов", 1998, "Волны в слоях"),
+    ],
+)
+def test_author_year_and_title(raw: str, author: str | None, year: int | None, title: str | None) -> None:
+    seen = guess(raw)
+    assert (seen.first_author, seen.year, seen.title) == (author, year, title)
+
+
+@pytest.mark.parametrize(
+    ("raw", "doi"),
+    [
+        (APA, "10.1000/jt(2015)12"),
+        ("A. Li, doi:10.1109/FSKD.2016.7603248. URL http://example.org/", "10.1109/fskd.2016.7603248"),
+        ("A. Li (https://dx.doi.org/10.1016/S0168-9002(97)00965-0).", "10.1016/s0168-9002(97)00965-0"),
+        ("A. Li, 10.1002/(SICI)1097-0258(19980815)17:15<1661::AID-SIM968>3.0.CO;2-2.",
+         "10.1002/(sici)1097-0258(19980815)17:15<1661::aid-sim968>3.0.co;2-2"),
+        ("A. Li, section 10.2 of a book, pp. 10.", None),
+    ],
+)  # fmt: skip
+def test_dois(raw: str, doi: str | None) -> None:
+    assert guess(raw).doi == doi
+
+
+@pytest.mark.parametrize(
+    ("raw", "arxiv_id"),
+    [
+        (APS, "hep-th/9901001"),
+        ("I. Alkhatib et al. (SuperCDMS), arXiv:2007.14289 [hep-ex].", "2007.14289"),
+        ("C. Craye. arXiv preprint arXiv:1502.00250v3, 2015.", "1502.00250"),
+        ("R. M. Wald (1997), https://arxiv.org/abs/gr-qc/9710068", "gr-qc/9710068"),
+        ("A. Li, gr-qc/9710068.", "gr-qc/9710068"),
+        ("A. Li, https://doi.org/10.48550/arXiv.2007.14289", "2007.14289"),
+        ("A. Li, Phys. Rev. D 2007.14289", None),
+    ],
+)
+def test_arxiv_ids(raw: str, arxiv_id: str | None) -> None:
+    assert guess(raw).arxiv_id == arxiv_id
+
+
+def test_an_arxiv_number_is_no_year() -> None:
+    assert guess("A. Li, arXiv:2007.14289 [hep-ex].").year is None
+
+
+@pytest.mark.parametrize(
+    ("raw", "url"),
+    [
+        ("A. Li. Tool, 2017. URL https://example.org/a_(b).", "https://example.org/a_(b)"),
+        ("A. Li (see www.example.org/x).", "https://www.example.org/x"),
+        ("A. Li, Phys. Rev. 1, 2 (2003).", None),
+    ],
+)
+def test_urls(raw: str, url: str | None) -> None:
+    assert guess(raw).url == url
+
+
+def test_links_of_the_pdf_name_what_is_not_printed() -> None:
+    seen = guess(PHYSICS, ["https://doi.org/https://doi.org/10.1103/PhysRevLett.122.161801"])
+    assert seen.doi == "10.1103/physrevlett.122.161801"
+    assert seen.url is None
+    assert guess("A. Li, in press.", ["http://arxiv.org/abs/2007.14289v1"]).arxiv_id == "2007.14289"
+
+
+def test_print_comes_before_links() -> None:
+    assert guess(APA, ["https://doi.org/10.5555/other"]).doi == "10.1000/jt(2015)12"
+
+
+@pytest.mark.parametrize("raw", ["", ".", "[", "(2019", "10.1234/", "http://", "“", "é" * 4000, "A. " * 1300])
+def test_odd_texts_do_no_harm(raw: str) -> None:
+    guess(raw)
