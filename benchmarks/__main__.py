@@ -15,7 +15,7 @@ from time import perf_counter
 
 from rich.console import Console
 
-from benchmarks import acks, durable, efficiency, memory, overhead, rate, report
+from benchmarks import acks, durable, efficiency, literature, memory, overhead, rate, report
 from benchmarks.measure import Result
 
 RESULTS = Path(__file__).parent / "results"
@@ -27,6 +27,7 @@ BENCHMARKS: dict[str, Callable[[bool, Path], Iterator[Result]]] = {
     "acks": acks.run,
     "rate": lambda quick, folder: rate.run(quick),
     "memory": memory.run,
+    "literature": literature.run,
 }
 
 

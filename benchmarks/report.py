@@ -63,7 +63,7 @@ def bound(result: Result) -> str:
     """The budget as people read it."""
     if result.budget is None:
         return ""
-    unit = " MB" if result.bounds == "value" else ""
+    unit = f" {result.unit.split()[0]}" if result.bounds == "value" else ""
     return f"{'≥' if result.floor else '≤'} {result.budget:g}{unit}"
 
 

@@ -59,7 +59,7 @@ def pytest_configure(config: pytest.Config) -> None:
     runners._cancel_all_tasks = _note_tasks(runners._cancel_all_tasks)
 
 
-def _children() -> dict[int, str]:
+def children() -> dict[int, str]:
     """This process's children by pid, with their commands. Linux only; elsewhere none are seen."""
     found: dict[int, str] = {}
     for listing in Path("/proc/self/task").glob("*/children"):
@@ -94,7 +94,7 @@ def _wait_for(pid: int) -> None:
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     global _watching
     item.stash[_THREADS] = set(threading.enumerate())
-    item.stash[_CHILDREN] = set(_children())
+    item.stash[_CHILDREN] = set(children())
     _created.clear()
     _left_tasks.clear()
     _watching = True
@@ -125,9 +125,9 @@ def _left_threads(item: pytest.Item) -> Iterator[str]:
 
 
 def _left_children(item: pytest.Item) -> Iterator[str]:
-    for pid in _children().keys() - item.stash[_CHILDREN]:
+    for pid in children().keys() - item.stash[_CHILDREN]:
         _wait_for(pid)
-    for pid, command in _children().items():
+    for pid, command in children().items():
         if pid not in item.stash[_CHILDREN]:
             yield f"the process {pid}: {command}"
 

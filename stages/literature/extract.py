@@ -38,7 +38,7 @@ def extract(paper: Paper, *, library: Library) -> list[Reference]:
     Raises Reject for a file that cannot be read, Skip for a paper without a reference list.
     """
     made = []
-    for position, entry in enumerate(extract_file(library.root / paper.path), start=1):
+    for position, entry in enumerate(extract_file(library.root / paper.path, paper.paper_file), start=1):
         seen = guess(entry.text, entry.links)
         made.append(
             Reference(
@@ -57,14 +57,15 @@ def extract(paper: Paper, *, library: Library) -> list[Reference]:
     return made
 
 
-def extract_file(path: Path) -> list[RawReference]:
-    """The reference list of a PDF in order. Raises as `extract` does."""
+def extract_file(path: Path, name: str | None = None) -> list[RawReference]:
+    """The reference list of a PDF in order. Raises as `extract` does; `name` is what the user calls the file."""
+    name = name or path.name
     until = monotonic() + MOST_SECONDS
-    with pdftext.opened(path) as pdf:
+    with pdftext.opened(path, name) as pdf:
         texts = _texts(pdf, until)
         if not any(text.strip() for text in texts.values()):
             raise Reject(
-                f"{path.name} holds no text, only pictures of pages (a scan): "
+                f"{name} holds no text, only pictures of pages (a scan): "
                 "run OCR on it, such as ocrmypdf, and add that"
             )
         lines = layout.lines([pdf.page(index) for index in _pages_to_read(pdf.pages, texts)])
@@ -72,7 +73,7 @@ def extract_file(path: Path) -> list[RawReference]:
     if not found:
         headed = reflists.has_heading(lines)
         what = "the reference section holds no references" if headed else "no reference section was found"
-        raise Skip(f"{path.name}: {what}; if the paper has one, add its references as a .bib file")
+        raise Skip(f"{name}: {what}; if the paper has one, add its references as a .bib file")
     words = _words(texts)
     return list(_texts_of(found, words))
 

@@ -70,7 +70,8 @@ def _leading(text: str) -> str | None:
     if (" " not in made and len(made) < _LONGEST_ABBREVIATION) or _VENUE.match(made) or _looks_like_journal(made):
         return None
     head, _, tail = made.partition(", ")
-    if tail and (_VENUE.match(tail) or _looks_like_journal(tail) or _ABBREVIATIONS.match(tail) or _YEAR_ONLY.match(tail)):
+    leaves = _VENUE.match(tail) or _ABBREVIATIONS.match(tail) or _YEAR_ONLY.match(tail)
+    if tail and (leaves or _looks_like_journal(tail)):
         made = head
     return _clean(_IN_BRACKETS.sub("", made))
 

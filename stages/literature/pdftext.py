@@ -124,8 +124,8 @@ class Pdf:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Pdf]:
-    """Open a PDF for reading its text.
+def opened(path: Path, name: str | None = None) -> Iterator[Pdf]:
+    """Open a PDF for reading its text. `name` is what errors call it.
 
     Raises Reject for a file that is no PDF, is damaged, needs a password, is too large, or would unpack to more than
     `LARGEST_STREAM` bytes; UsageError where pypdfium2 is not installed.
@@ -137,16 +137,17 @@ def opened(path: Path) -> Iterator[Pdf]:
         raise UsageError(
             "reading PDFs needs pypdfium2, which is not installed: pip install 'streamflow-engine[literature]'"
         ) from error
-    _look_over(path)
+    name = name or path.name
+    _look_over(path, name)
     try:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
         if error.err_code in (_PASSWORD, _SECURITY):
             raise Reject(
-                f"{path.name} is encrypted and needs a password: save a copy without a password and add that"
+                f"{name} is encrypted and needs a password: save a copy without a password and add that"
             ) from error
         raise Reject(
-            f"{path.name} is damaged or cut short, so that it cannot be opened as a PDF: fetch it again"
+            f"{name} is damaged or cut short, so that it cannot be opened as a PDF: fetch it again"
         ) from error
     try:
         yield Pdf(document, raw)
@@ -154,24 +155,24 @@ def opened(path: Path) -> Iterator[Pdf]:
         document.close()
 
 
-def _look_over(path: Path) -> None:
+def _look_over(path: Path, name: str) -> None:
     try:
         size = path.stat().st_size
         with path.open("rb") as file:
             start = file.read(1024)  # readers accept "%PDF-" anywhere in there (ISO 32000-1, annex H)
     except OSError as error:
-        raise Reject(f"{path.name} cannot be read ({error.strerror}): put the file back and retry") from error
+        raise Reject(f"{name} cannot be read ({error.strerror}): put the file back and retry") from error
     if not size:
-        raise Reject(f"{path.name} is empty (0 bytes): fetch it again")
+        raise Reject(f"{name} is empty (0 bytes): fetch it again")
     if b"%PDF-" not in start:
-        raise Reject(f"{path.name} is not a PDF: it does not begin with %PDF-; convert it, or fetch it again")
+        raise Reject(f"{name} is not a PDF: it does not begin with %PDF-; convert it, or fetch it again")
     if size > MOST_BYTES:
         raise Reject(
-            f"{path.name} is larger than {MOST_BYTES >> 20} MiB: split it and add the part with the references"
+            f"{name} is larger than {MOST_BYTES >> 20} MiB: split it and add the part with the references"
         )
     if largest_stream(path, LARGEST_STREAM) > LARGEST_STREAM:
         raise Reject(
-            f"{path.name} unpacks to more than {LARGEST_STREAM >> 20} MiB in one piece, as a decompression bomb does: "
+            f"{name} unpacks to more than {LARGEST_STREAM >> 20} MiB in one piece, as a decompression bomb does: "
             "it was not opened; print it to a new PDF if you trust it"
         )
 

@@ -186,8 +186,8 @@ class _Session:
                 )
         if isinstance(event, Draining) and self._signalled is not None:
             tell(
-                f"{event.signal}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; the rest stays "
-                "pending. A second signal stops at once."
+                f"{event.signal}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; "
+                "the rest stays pending. A second signal stops at once."
             )
 
     def _failed(self, error: Exception) -> int:

@@ -102,6 +102,8 @@ class Intake:
         shared.tally.changed = shared.tally.changed or bool(fresh or rows)
         self.admitted += len(fresh)
         shared.tally.alive += len(fresh)
+        if rows and not fresh and not shared.tally.alive:
+            shared.tally.notify()
         try:
             for child in fresh:
                 channel = shared.channels[child.stage]

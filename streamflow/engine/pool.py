@@ -128,6 +128,8 @@ class Pool:
         """
         current.set(slot.deadline)
         slot.task = asyncio.current_task()
+        if lone is not None and self.stage.batch is not None:
+            return await self._handle_batch([lone], slot)
         if self._special is not None:
             return await (self._work_special(slot, self._special) if lone is None else self._special(lone, slot))
         clock, call, timeout, deadline = self._clock, self._call, self._timeout, slot.deadline
@@ -190,6 +192,14 @@ class Pool:
         for slot in self.slots:
             if not slot.items and slot.task is not None:
                 slot.task.cancel()
+
+    def _meaning(self, error: BaseException, slot: Slot) -> BaseException:
+        """What an error says once cancellations are told apart: the watchdog's, the run's, or the function's own."""
+        if slot.expired:
+            return self._timed_out(slot)
+        if isinstance(error, asyncio.CancelledError) and slot.task is not None and not slot.task.cancelling():
+            return RuntimeError(f"the function of stage {self.stage.name!r} raised CancelledError by itself")
+        return error
 
     def _timed_out(self, slot: Slot) -> BaseException:
         """What a worker's cancellation by the watchdog means to its item."""
@@ -292,8 +302,7 @@ class Pool:
 
     async def _failed(self, item: Item, slot: Slot, error: BaseException) -> None:
         """Decide what becomes of an item whose attempt failed, and make it so."""
-        if isinstance(error, asyncio.CancelledError) and slot.expired:
-            error = self._timed_out(slot)
+        error = self._meaning(error, slot)
         if not isinstance(error, Exception) or isinstance(error, WriterStopped):
             raise error
         told = _told(error)
@@ -391,8 +400,7 @@ class Pool:
             if len(items) == 1:
                 await self._failed(items[0], slot, error)
             else:
-                if isinstance(error, asyncio.CancelledError) and slot.expired:
-                    error = self._timed_out(slot)
+                error = self._meaning(error, slot)
                 if not isinstance(error, Exception):
                     raise error from None
                 for item in items:
@@ -449,17 +457,26 @@ class _Stream:
         finally:
             deadline.at = NEVER
             await stream.aclose()
-            if self._flushing is not None:
-                await self._flushing
-        await self._flush()
+            # What was given out before a failure counts too: a second attempt gives it again, which is harmless.
+            await self._flush()
 
     def _start(self) -> None:
-        if self._outputs and (self._flushing is None or self._flushing.done()):
-            self._flushing = asyncio.get_running_loop().create_task(self._flush(), name="streamflow flush")
+        ended_well = self._flushing is None or (self._flushing.done() and self._flushing.exception() is None)
+        if self._outputs and ended_well:
+            self._flushing = asyncio.get_running_loop().create_task(self._emit(), name="streamflow flush")
 
     async def _flush(self) -> None:
-        outputs, self._outputs = self._outputs, []
-        if outputs:
+        """Commit all outputs so far. Raises what an earlier commit in the background raised."""
+        while self._flushing is not None or self._outputs:
+            self._start()
+            flushing = self._flushing
+            if flushing is not None:
+                await flushing
+                self._flushing = None
+
+    async def _emit(self) -> None:
+        while self._outputs:
+            outputs, self._outputs = self._outputs, []
             await self._pool.emit(self._item, self._slot, outputs)
 
 

@@ -291,7 +291,7 @@ class Run:
 
     async def _take_in(self, intake: Intake) -> None:
         if self._sequential:
-            await intake.run_one_by_one(self.tally.wait_empty)
+            await intake.run_one_by_one(lambda: self.tally.wait(lambda: not self.tally.alive))
         else:
             await intake.run()
         self._hook(SourceEnded(intake.name, intake.records))
@@ -300,18 +300,17 @@ class Run:
 
     async def _control(self) -> None:
         """Run finalizers at quiet; return when a batch run has drained."""
+        tally = self.tally
         if not self._daemon:
-            await self.tally.wait_quiet()
+            await tally.wait(lambda: tally.quiet)
             await self._finalize()
             return
+        loop = asyncio.get_running_loop()
         while True:
-            await self.tally.wait_empty()
-            if self.tally.changed:
-                await asyncio.sleep(QUIET)
-                if not self.tally.alive:
-                    await self._finalize()
-            else:
-                await asyncio.sleep(QUIET)
+            await tally.wait(lambda: tally.changed and not tally.alive)
+            await asyncio.sleep(tally.emptied + QUIET - loop.time())
+            if not tally.alive and loop.time() >= tally.emptied + QUIET:
+                await self._finalize()
 
     async def _finalize(self) -> None:
         for difference in self._store.differences():
@@ -340,13 +339,12 @@ class Run:
             task.cancel()
         for channel in self._shared.channels.values():
             channel.close()
-        if self._sequential:
-            slot_busy = any(pool.slots[0].items for pool in self.pools.values())
-            if not slot_busy:
-                workers[0].cancel()
-        for pool in self.pools.values():
-            pool.stop()
         active = sum(pool.active for pool in self.pools.values())
+        if not self._sequential:
+            for pool in self.pools.values():
+                pool.stop()
+        elif not active:
+            workers[0].cancel()
         self._hook(Draining(self._stopped_by or str(self._error), active, self._grace))
         halt = asyncio.create_task(self._halt.wait())
         try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 
 
 class Tally:
@@ -13,38 +14,33 @@ class Tally:
     is set by every commit and cleared when finalizers have run.
     """
 
-    __slots__ = ("_waiters", "alive", "changed", "feeding")
+    __slots__ = ("_waiters", "alive", "changed", "emptied", "feeding")
 
     def __init__(self) -> None:
         self.alive = 0
         self.feeding = 0
         self.changed = False
-        self._waiters: list[tuple[bool, asyncio.Future[None]]] = []
+        self.emptied = 0.0
+        """When `alive` last fell to 0, by the loop's clock."""
+        self._waiters: list[asyncio.Future[None]] = []
 
     @property
     def quiet(self) -> bool:
         return not self.alive and not self.feeding
 
     def notify(self) -> None:
-        """To be called when `alive` or `feeding` fell to 0."""
-        for with_sources, waiter in self._waiters:
-            if not waiter.done() and not self.alive and not (with_sources and self.feeding):
+        """To be called when `alive` or `feeding` fell to 0, or something was committed without an item."""
+        self.emptied = asyncio.get_running_loop().time()
+        for waiter in self._waiters:
+            if not waiter.done():
                 waiter.set_result(None)
 
-    async def wait_quiet(self) -> None:
-        """Return when nothing is in flight and nothing more will come."""
-        while not self.quiet:
-            await self._wait(with_sources=True)
-
-    async def wait_empty(self) -> None:
-        """Return when nothing is in flight, whatever sources may bring later."""
-        while self.alive:
-            await self._wait(with_sources=False)
-
-    async def _wait(self, *, with_sources: bool) -> None:
-        entry = (with_sources, asyncio.get_running_loop().create_future())
-        self._waiters.append(entry)
-        try:
-            await entry[1]
-        finally:
-            self._waiters.remove(entry)
+    async def wait(self, condition: Callable[[], bool]) -> None:
+        """Return when a condition on these counts holds."""
+        while not condition():
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiters.append(waiter)
+            try:
+                await waiter
+            finally:
+                self._waiters.remove(waiter)

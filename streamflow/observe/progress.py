@@ -20,6 +20,7 @@ from streamflow.observe.stats import Observer, View
 LIVE_EVERY = 0.25
 PLAIN_EVERY = 5.0
 """Seconds between two pictures and between two lines."""
+_NARROWEST = 15
 
 
 @asynccontextmanager
@@ -39,7 +40,7 @@ async def _show_live(observer: Observer, stream: TextIO) -> None:
     console = Console(file=stream)
     with Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False) as live:
         while True:
-            live.update(picture(observer.look(time.monotonic())), refresh=True)
+            live.update(picture(observer.look(time.monotonic()), console.width), refresh=True)
             await asyncio.sleep(LIVE_EVERY)
 
 
@@ -49,27 +50,35 @@ async def _show_lines(observer: Observer, stream: TextIO) -> None:
         print(line(observer.look(time.monotonic())), file=stream, flush=True)
 
 
-def picture(view: View) -> Group:
+def picture(view: View, width: int = 120) -> Group:
     """The table of stages, with a line for the limits that hold somebody up and one for the time."""
     table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    table.add_column("stage", no_wrap=True)
-    for heading in ("done", "active", "queued", "retry", "skipped", "failed", "rate"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("mostly", no_wrap=True, overflow="ellipsis", style="dim")
-    for name, stage in view.stages.items():
-        table.add_row(
-            Text(name, style="bold" if stage.active else ""),
-            Text(f"{stage.done:,}", style="green" if stage.done else "dim"),
-            Text(f"{stage.active}/{stage.workers}", style="" if stage.active else "dim"),
-            _bar(stage.queued, stage.capacity),
-            _number(stage.parked, "yellow"),
-            _number(stage.skipped, ""),
-            _number(stage.dead, "red"),
-            Text(_rate(view.rates[name]), style="" if view.rates[name] else "dim"),
-            Text(_doing(view.waits[name])),
-        )
+    headings = ("stage", "done", "active", "queued", "retry", "skipped", "failed", "rate")
+    for heading in headings:
+        table.add_column(heading, justify="left" if heading == "stage" else "right", no_wrap=True)
+    rows = [_row(name, view) for name in view.stages]
+    taken = sum(max(len(cell) for cell in column) + 2 for column in zip(*rows, map(Text, headings), strict=True))
+    if roomy := width - taken >= _NARROWEST:
+        # Beside the figures only where there is room for it: they must not be cut.
+        table.add_column("waits for", no_wrap=True, overflow="ellipsis", style="dim", max_width=width - taken - 2)
+    for name, row in zip(view.stages, rows, strict=True):
+        table.add_row(*row, *([Text(_waits_for(view.waits[name]))] if roomy else []))
     parts: list[Table | Text] = [table, *(Text(text, style="yellow") for text in map(_held_up, view.limits) if text)]
     return Group(*parts, Text(_times(view), style="dim"))
+
+
+def _row(name: str, view: View) -> list[Text]:
+    stage, rate = view.stages[name], view.rates[name]
+    return [
+        Text(name, style="bold" if stage.active else ""),
+        Text(f"{stage.done:,}", style="green" if stage.done else "dim"),
+        Text(f"{stage.active}/{stage.workers}", style="" if stage.active else "dim"),
+        _bar(stage.queued, stage.capacity),
+        _number(stage.parked, "yellow"),
+        _number(stage.skipped, ""),
+        _number(stage.dead, "red"),
+        Text(_rate(rate), style="" if rate else "dim"),
+    ]
 
 
 def line(view: View) -> str:
@@ -114,12 +123,9 @@ def _held_up(limit: LimitState) -> str:
     return ""
 
 
-def _doing(waits: str) -> str:
-    if waits.startswith("limit "):
-        return f"waiting for the limit of {waits.removeprefix('limit ')}"
-    if waits.startswith("room"):
-        return f"waiting for {waits}"
-    return {"work": "working", "writer": "being saved", "": ""}.get(waits, f"waiting for {waits}")
+def _waits_for(waits: str) -> str:
+    """Working is no waiting; the others are told as they are: `limit crossref`, `room in enrich`, `writer`."""
+    return "" if waits == "work" else waits
 
 
 def _rate(rate: float) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import Callable
+from contextlib import aclosing
 from typing import Any
 
 from streamflow.deadline import Deadline, current
@@ -42,10 +43,11 @@ async def run_stage(function: Callable[..., Any], record: Any, **resources: Any)
     try:
         if inspect.isasyncgenfunction(function):
             outcome: Any = []
-            async for output in function(record, **resources):
-                if deadline.held:
-                    raise HeldAcrossYield(f"{where} yielded inside `async with` of a limit: leave the limit first")
-                outcome.append(output)
+            async with aclosing(function(record, **resources)) as stream:
+                async for output in stream:
+                    if deadline.held:
+                        raise HeldAcrossYield(f"{where} yielded inside `async with` of a limit: leave the limit first")
+                    outcome.append(output)
         elif inspect.iscoroutinefunction(function):
             outcome = await function(record, **resources)
         else:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import pytest
@@ -115,6 +114,5 @@ def test_a_bench_compares_both_ways_and_draws_the_workers(folder: Path) -> None:
     assert told["speedup"] > 1
     assert 0 < told["efficiency"] <= 1.05
     assert told["ideal_bottleneck"] in ("limit dictionary", "stage look_up")
-    picture = ElementTree.fromstring(Path(folder / told["picture"]).read_text())
-    bars = [element for element in picture.iter() if element.tag.endswith("rect")]
-    assert len(bars) == 21  # the background, and one for each call
+    picture = (folder / told["picture"]).read_text()
+    assert picture.count("<rect") == 21  # the background, and one for each call

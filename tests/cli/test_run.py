@@ -150,6 +150,7 @@ def test_a_failing_source_is_a_short_message_with_the_traceback_in_the_log(folde
         (("run", "tiny:pipeline", "nothing.txt", "-w", "ws"), "nothing.txt"),
         (("run", "tiny:pipeline", "words.txt"), "-w DIR"),
         (("run", "tiny:pipeline", "words.txt", "-w", "words.txt"), "words.txt is a file"),
+        (("run", "tiny:pipeline", "words.txt", "-w", "words.txt/ws"), "cannot be written to"),
         ((*RUN, "--workers", "mesure=2"), "Did you mean 'measure'?"),
         ((*RUN, "--workers", "measure"), "STAGE=N"),
         ((*RUN, "--workers", "measure=0"), "STAGE=N"),

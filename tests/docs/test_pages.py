@@ -9,7 +9,7 @@ import pytest
 from tests.docs.blocks import Reader
 
 ROOT = Path(__file__).parents[2]
-PLAYED = ["README.md", "docs/tutorial.md"]
+PLAYED = ["README.md", "docs/tutorial.md", "docs/how-to/processor-stage.md", "docs/explanation/matching.md"]
 
 
 @pytest.mark.parametrize("page", PLAYED)

@@ -30,19 +30,26 @@ VIEW = View(
 )
 
 
-def drawn(view: View) -> str:
-    console = Console(file=io.StringIO(), width=120)
+def drawn(view: View, width: int = 120) -> str:
+    console = Console(file=io.StringIO(), width=width)
     with console.capture() as capture:
-        console.print(picture(view))
+        console.print(picture(view, width))
     return capture.get()
 
 
 def test_the_table_shows_each_stage_and_the_time_to_go() -> None:
     shown = [" ".join(row.split()) for row in drawn(VIEW).splitlines()]
-    assert shown[0] == "stage done active queued retry skipped failed rate mostly"
+    assert shown[0] == "stage done active queued retry skipped failed rate waits for"
     assert shown[1] == "extract 5 0/2 0 ▱▱▱▱▱ - 1 - -"
-    assert shown[2] == "enrich 1,234 8/8 16 ▰▰▰▰▰ 2 - 3 16/s waiting for the limit of crossref"
+    assert shown[2] == "enrich 1,234 8/8 16 ▰▰▰▰▰ 2 - 3 16/s limit crossref"
     assert shown[3] == "1 min 15 s so far, about 2 min 10 s to go"
+
+
+def test_a_narrow_terminal_cuts_no_figure() -> None:
+    shown = drawn(VIEW, width=70)
+    assert "1,234" in shown
+    assert "waits for" not in shown
+    assert "…" not in shown
 
 
 def test_a_line_tells_the_same() -> None:

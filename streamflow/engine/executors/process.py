@@ -87,6 +87,8 @@ def _work(
         return function(record, **{name: _opened[kind] for name, kind in wanted.items()}), None
     except Exception as error:  # noqa: BLE001 - it is the call's value: the engine decides
         return None, _portable(error)
+    except SystemExit as error:
+        return None, WorkerDied(f"the function called sys.exit({error.code!r})")
 
 
 def _confine(parent: int) -> None:

@@ -8,11 +8,13 @@ from stages.literature.guess import guess
 
 PHYSICS = "O. Abramoff et al. (SENSEI Collaboration), Phys. Rev. Lett. 122, 161801 (2019)."
 APA = (
-    "van der Berg, J. A., & Smith, K. (2015a). The 2008 crisis: a view from below. Journal of Things, 12(3), 1999–2010. "
-    "https://doi.org/10.1000/JT(2015)12"
+    "van der Berg, J. A., & Smith, K. (2015a). The 2008 crisis: a view from below. Journal of Things, 12(3), "
+    "1999–2010. https://doi.org/10.1000/JT(2015)12"
 )
 IEEE = "R. García-López and K. Li, “Waves in thin films,” IEEE Trans. Films, vol. 3, no. 2, pp. 1990–1999, May 2012."
-PLAIN = "S. S. Farfade, M. Saberian, and L.-j. Li. Multi-view face detection using deep networks. In CVPR, pages 1–9, 2015."
+PLAIN = (
+    "S. S. Farfade, M. Saberian, and L.-j. Li. Multi-view face detection using deep networks. In CVPR, pages 1–9, 2015."
+)
 VANCOUVER = "Østergård QM, Le Gall P. Long-term decisions near the sea. Nat Commun. 2006;389(12):2010-2024."
 CHICAGO = "Brown, Anna, and Li Wei. 1987. “Climate of the north.” Cell 3 (1): 7–9."
 ACM = "Anna Brown, Li Wei, and Tom de la Cruz. 2011. Sheets and fingers in the sea. Nature 5, 1 (2011), 3–4."
@@ -32,7 +34,7 @@ JOURNAL_FIRST = "Rabinowitz, D., Helin, E., & Pravdo, S. 2000, Nature, 403, 165"
         (ACM, "Brown", 2011, "Sheets and fingers in the sea"),
         (APS, "Luke", 1988, None),
         (JOURNAL_FIRST, "Rabinowitz", 2000, None),
-        ("K.Aulenbacher, E.Chudakov and K.D.Paschke, Int. J. Mod. Phys. E 27, 1830004 (2018)", "Aulenbacher", 2018, None),
+        ("K.Aulenbacher and K.D.Paschke, Int. J. Mod. Phys. E 27, 1830004 (2018)", "Aulenbacher", 2018, None),
         ("Mainzer et al. 2011, ApJ, 741, 90", "Mainzer", 2011, None),
         ("W. R. Johnson, in Proc. of X, pp. 2001–2010", "Johnson", None, None),
         ("“A report without authors,” Tech. Rep., 1999.", None, 1999, "A report without authors"),

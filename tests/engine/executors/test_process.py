@@ -1,0 +1,191 @@
+"""Stages in worker processes: a hang, a hog or a crash costs only its own item, and no worker outlives its engine."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import select
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from streamflow.engine.run import Run
+from streamflow.engine.stage import Batch, Stage
+from streamflow.errors import NotFound, Overloaded, Reject, RetryLater, Skip
+from streamflow.events import ItemDied
+from streamflow.limits.retry import Retry
+from tests.conftest import children
+from tests.engine.executors import work
+from tests.engine.executors.work import Job, Seen
+from tests.engine.flows import ONCE, Played, flow, play, source_of
+
+TWICE = Retry(attempts=2, base=0, cap=0)
+
+
+def stage(function: Callable[..., Any], **policy: Any) -> Stage:
+    return Stage(function, runs_in="process", **{"workers": 2, "timeout": 60, "retry": ONCE, **policy})
+
+
+async def work_on(its_stage: Stage, count: int = 5, **options: Any) -> Played:
+    return await play(flow(its_stage, sources=[source_of(*map(Job, range(count)))]), patience=60, **options)
+
+
+def workers(folder: Path) -> list[int]:
+    """Workers that have begun with `announces_and_hangs`."""
+    return [int(path.name.removeprefix("worker-")) for path in folder.glob("worker-*")]
+
+
+async def at_work(folder: Path, count: int) -> list[int]:
+    while len(found := workers(folder)) < count:  # noqa: ASYNC110 - other processes tell it
+        await asyncio.sleep(0.01)
+    return found
+
+
+def rows(played: Played) -> list[Seen]:
+    return played.tables["seen"]
+
+
+@pytest.mark.asyncio
+async def test_it_runs_in_other_processes_with_an_empty_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET_TOKEN", "do not pass on")
+    played = await work_on(stage(work.look), 20)
+    pids = {row.pid for row in rows(played)}
+    assert 1 <= len(pids) <= 2, "workers are used again"
+    assert os.getpid() not in pids
+    assert {row.text for row in rows(played)} == {"{}"}
+
+
+@pytest.mark.asyncio
+async def test_batches_go_to_processes_too() -> None:
+    played = await work_on(stage(work.batch, batch=Batch(4)), 8)
+    assert [row.n for row in rows(played)] == [0, 1, 2, 4, 5, 6, 7]
+    assert [event.error for event in played.told(ItemDied)] == ["ValueError: 3"]
+
+
+@pytest.mark.asyncio
+async def test_a_resource_is_opened_once_in_each_worker(tmp_path: Path) -> None:
+    pipeline = flow(stage(work.with_once), sources=[source_of(*map(Job, range(10)))], resources=[work.Once])
+    played = await play(pipeline, workspace=tmp_path, patience=60)
+    opened = (tmp_path / "opened.txt").read_text().split()
+    pids = {str(row.pid) for row in rows(played)}
+    assert sorted(opened) == sorted([*pids, *["open"] * len(pids)])
+
+
+@pytest.mark.asyncio
+async def test_exceptions_come_back_with_their_classes_and_what_they_carry() -> None:
+    from streamflow.engine.executors.process import in_processes
+
+    errors: list[Exception] = []
+    async with in_processes(stage(work.fails), Path()) as call:
+        for n in range(7):
+            try:
+                await call(Job(n))
+            except Exception as error:  # noqa: BLE001 - they are what is tested
+                errors.append(error)
+    assert [type(error) for error in errors] == [
+        Skip,
+        Reject,
+        RetryLater,
+        NotFound,
+        Overloaded,
+        RuntimeError,
+        ValueError,
+    ]
+    skip, _, later, missing, busy, foreign, wrong = errors
+    assert isinstance(skip, Skip)
+    assert skip.reason == "not wanted"
+    assert isinstance(later, RetryLater)
+    assert later.delay == 7.5
+    assert isinstance(missing, NotFound)
+    assert (missing.service, missing.status) == ("api", 404)
+    assert isinstance(busy, Overloaded)
+    assert busy.retry_after == 12.5
+    assert "Unpicklable: told 5" in str(foreign)
+    assert wrong.args == ("wrong", 6)
+
+
+@pytest.mark.asyncio
+async def test_a_hang_is_killed_by_its_deadline_and_costs_only_its_item() -> None:
+    before = set(children())
+    # The deadline is long for a machine under load, where a worker takes a while to start.
+    played = await work_on(stage(work.sometimes_hangs, timeout=5))
+    assert [row.n for row in rows(played)] == [0, 1, 3, 4]
+    (died,) = played.told(ItemDied)
+    assert died.key == "2"
+    assert died.error.startswith("StageTimeout")
+    assert len(children().keys() - before) <= 2, "the workers that hung are gone"
+
+
+@pytest.mark.asyncio
+async def test_a_memory_hog_costs_only_its_item() -> None:
+    played = await work_on(stage(work.sometimes_eats_memory, memory=512 * 2**20))
+    assert [row.n for row in rows(played)] == [0, 1, 3, 4]
+    (died,) = played.told(ItemDied)
+    assert died.key == "2"
+    assert "MemoryError" in died.error
+
+
+@pytest.mark.parametrize("function", [work.sometimes_aborts, work.sometimes_exits])
+@pytest.mark.asyncio
+async def test_a_crash_costs_only_its_item(function: Callable[..., Any], capfd: pytest.CaptureFixture[str]) -> None:
+    played = await work_on(stage(function, retry=TWICE))
+    assert [row.n for row in rows(played)] == [0, 1, 3, 4]
+    (died,) = played.told(ItemDied)
+    assert (died.key, died.attempts) == ("2", 2)
+    assert "WorkerDied" in died.error
+
+
+@pytest.mark.asyncio
+async def test_the_second_stop_ends_a_hanging_worker(tmp_path: Path) -> None:
+    async def stop(run: Run) -> None:
+        await at_work(tmp_path, 1)
+        run.stop("SIGTERM")
+        run.stop("SIGTERM")
+
+    pipeline = flow(
+        stage(work.announces_and_hangs, workers=1), sources=[source_of(Job(0))], resources=[work.PidFile]
+    )
+    played = await play(pipeline, workspace=tmp_path, watch=stop, patience=60)
+    assert played.summary.stopped_by == "SIGTERM"
+    (pid,) = workers(tmp_path)
+    assert pid not in children()
+
+
+def test_no_worker_outlives_the_loop_of_its_run() -> None:
+    """Invariant: no process outlives its run."""
+    before = set(children())
+    asyncio.run(work_on(stage(work.look)))
+    assert not children().keys() - before
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
+def test_no_worker_outlives_a_killed_engine(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """The kernel kills the workers when the engine is killed, in the midst of their calls."""
+
+    async def start_and_kill() -> list[int]:
+        engine = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.engine.executors.work", "hang in processes", str(tmp_path)),
+            cwd=pytestconfig.rootpath,
+        )
+        descriptors: list[int] = []
+        try:
+            async with asyncio.timeout(60):
+                descriptors += [os.pidfd_open(pid) for pid in await at_work(tmp_path, 3)]
+            assert not select.select(descriptors, [], [], 0)[0], "they are at work"
+        finally:
+            engine.kill()
+            assert await engine.wait() == -signal.SIGKILL
+        return descriptors
+
+    descriptors = asyncio.run(start_and_kill())
+    try:
+        assert len(descriptors) == 3
+        for descriptor in descriptors:
+            assert select.select([descriptor], [], [], 20)[0], "a worker lives on"
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)

@@ -1,0 +1,157 @@
+"""Functions for threads and processes, which must be importable, and the programs of subprocess tests."""
+
+import asyncio
+import os
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from streamflow.engine.context import WorkerContext
+from streamflow.engine.pipeline import Pipeline
+from streamflow.engine.run import Run
+from streamflow.engine.stage import Stage
+from streamflow.errors import NotFound, Overloaded, Reject, RetryLater, Skip
+from streamflow.limits.retry import Retry
+from streamflow.record import record
+from streamflow.sources.files import Inputs
+from streamflow.storage.memory import MemoryStore
+
+
+@record(key="n")
+class Job:
+    n: int
+
+
+@record(key="n", table="seen")
+class Seen:
+    n: int
+    pid: int = 0
+    thread: int = 0
+    text: str = ""
+
+
+class Unpicklable(Exception):
+    def __init__(self, one: str, two: int) -> None:
+        super().__init__(f"{one} {two}")
+
+
+class Once:
+    """A resource that notes each time that it is opened and closed."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._log = context.workspace / "opened.txt"
+        self.opened = 0
+
+    def _note(self, what: str) -> None:
+        with self._log.open("a") as log:
+            log.write(f"{what} {os.getpid()}\n")
+
+    def __enter__(self) -> "Once":
+        self.opened += 1
+        self._note("open")
+        return self
+
+    def __exit__(self, *details: object) -> None:
+        self._note("close")
+
+
+def look(job: Job) -> Seen:
+    return Seen(job.n, os.getpid(), threading.get_ident(), repr(dict(os.environ)))
+
+
+def with_once(job: Job, *, once: Once) -> Seen:
+    return Seen(job.n, os.getpid(), once.opened)
+
+
+def sometimes_hangs(job: Job) -> Seen:
+    if job.n == 2:
+        time.sleep(3600)
+    return Seen(job.n, os.getpid())
+
+
+def sometimes_eats_memory(job: Job) -> Seen:
+    return Seen(job.n, len(bytearray(2**30)) if job.n == 2 else 0)
+
+
+def sometimes_aborts(job: Job) -> Seen:
+    if job.n == 2:
+        os.abort()
+    return Seen(job.n)
+
+
+def sometimes_exits(job: Job) -> Seen:
+    if job.n == 2:
+        sys.exit(3)
+    return Seen(job.n)
+
+
+def fails(job: Job) -> Seen:
+    match job.n:
+        case 0:
+            raise Skip("not wanted")
+        case 1:
+            raise Reject("never")
+        case 2:
+            raise RetryLater("later", delay=7.5)
+        case 3:
+            raise NotFound("gone", service="api", status=404)
+        case 4:
+            raise Overloaded("busy", service="api", status=429, retry_after=12.5)
+        case 5:
+            raise Unpicklable("told", 5)
+        case _:
+            raise ValueError("wrong", job.n)
+
+
+def batch(jobs: list[Job]) -> list[Seen | Exception]:
+    return [ValueError(job.n) if job.n == 3 else Seen(job.n, os.getpid()) for job in jobs]
+
+
+class PidFile:
+    def __init__(self, context: WorkerContext) -> None:
+        self._path = context.workspace / f"worker-{os.getpid()}"
+
+    def __enter__(self) -> "PidFile":
+        self._path.touch()
+        return self
+
+    def __exit__(self, *details: object) -> None: ...
+
+
+def announces_and_hangs(job: Job, *, pid: PidFile) -> Seen:
+    time.sleep(3600)
+    return Seen(job.n)
+
+
+def blocks(job: Job) -> Seen:
+    threading.Event().wait()
+    return Seen(job.n)
+
+
+async def jobs(inputs: Inputs) -> AsyncIterator[Job]:
+    for n in range(6):
+        yield Job(n)
+
+
+def engine(function: Any, runs_in: Any, folder: Path, timeout: float) -> Run:
+    stage = Stage(function, runs_in=runs_in, workers=3, timeout=timeout, retry=Retry(attempts=1))
+    pipeline = Pipeline("work", sources=[jobs], stages=[stage], resources=[PidFile])
+    return Run(pipeline, MemoryStore(), resources={Inputs: Inputs(())}, workspace=folder)
+
+
+async def main(what: str, folder: Path) -> None:
+    function, runs_in, timeout = {
+        "hang in processes": (announces_and_hangs, "process", 3600.0),
+        "hang in threads": (blocks, "thread", 0.2),
+    }[what]
+    summary = await engine(function, runs_in, folder, timeout)()
+    print(f"{summary.dead} dead", flush=True)
+
+
+if __name__ == "__main__":
+    from tests.engine.executors import work  # processes cannot import functions of `__main__`
+
+    asyncio.run(work.main(sys.argv[1], Path(sys.argv[2])))
