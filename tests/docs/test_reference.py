@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import inspect
 import re
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any, get_args
 
-import click
 import pytest
 import typer.main
 from pydantic import BaseModel
@@ -18,6 +19,8 @@ from stages.literature.pipeline import pipeline as literature
 from streamflow.cli import app
 from streamflow.record import record_type
 from streamflow.settings import Settings
+from streamflow.storage.tables import Table
+from tests.docs.blocks import blocks
 
 REFERENCE = Path(__file__).parents[2] / "docs" / "reference"
 
@@ -63,8 +66,9 @@ def test_no_setting_is_named_that_does_not_exist() -> None:
     assert told <= there
 
 
-def _commands(command: click.Command, name: str) -> Iterator[tuple[str, click.Command]]:
-    if isinstance(command, click.Group):
+def _commands(command: Any, name: str) -> Iterator[tuple[str, Any]]:
+    # By what they have, not by their class: typer may bring a click of its own.
+    if hasattr(command, "commands"):
         for inner, child in command.commands.items():
             yield from _commands(child, f"{name} {inner}")
     else:
@@ -84,7 +88,7 @@ def test_every_option_stands_in_its_commands_section_and_no_other(name: str) -> 
     own = {
         option
         for parameter in COMMANDS[name].params
-        if isinstance(parameter, click.Option) and not parameter.hidden
+        if parameter.param_type_name == "option" and not parameter.hidden
         for option in parameter.opts
     } - {"--help", "-h"}
     section = sections("commands.md")[f"`{name}`"]
@@ -109,3 +113,23 @@ def test_every_table_and_column_stands_in_the_reference(table: Any) -> None:
     rows = _rows(sections("tables.md")[f"`{table.table}`"])
     assert set(rows) == set(table.fields)
     assert record_type(table.cls) is table
+
+
+def test_the_questions_to_ask_are_ones_that_the_tables_answer() -> None:
+    page = (REFERENCE / "tables.md").read_text(encoding="utf-8")
+    (questions,) = (block.text for block in blocks(page) if block.language == "sql")
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for described in literature.tables:
+            connection.execute(Table(described).create)
+        for question in questions.split(";")[:-1]:
+            assert connection.execute(question).fetchall() == []
+
+
+def test_the_journals_columns_stand_in_the_reference() -> None:
+    from streamflow.storage.sqlite import _MIGRATIONS
+
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for migration in _MIGRATIONS:
+            connection.executescript(migration)
+        columns = [row[1] for row in connection.execute("PRAGMA table_info(streamflow_items)")]
+    assert list(_rows(sections("tables.md")["The journal: `streamflow_items`"])) == columns
