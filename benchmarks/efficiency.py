@@ -40,7 +40,7 @@ FUNCTIONS: tuple[Function, ...] = (first, second, third)
 
 def run(quick: bool, *, items: int = ITEMS, rounds: int | None = None) -> Iterator[Result]:
     """Yields the engine's and the hand-written loop's efficiency on the stock loop and on uvloop."""
-    rounds = rounds or (3 if quick else 7)
+    rounds = rounds or (2 if quick else 7)
     ideal = items * max(delay / workers for delay, workers in zip(DELAYS, WORKERS, strict=True))
     for loop, budget in BUDGETS.items():
         if loop == "uvloop" and importlib.util.find_spec("uvloop") is None:

@@ -1,43 +1,43 @@
 """The error tree.
 
-    StreamflowError
-    ├── UsageError                 the user's words are off; exit code 2
-    │   ├── RecordError            a record type is declared wrongly
-    │   ├── PipelineError          a pipeline is wired wrongly
-    │   │   ├── StageSignatureError
-    │   │   ├── DuplicateName
-    │   │   ├── MissingInput
-    │   │   ├── CycleError
-    │   │   ├── MissingResource
-    │   │   ├── WrongResource
-    │   │   ├── NotImportable
-    │   │   └── CostTooLarge
-    │   ├── SettingsError          an unknown setting, or one of the wrong type
-    │   └── WorkspaceError         the folder cannot be used
-    │       ├── WorkspaceLocked
-    │       ├── DatabaseTooNew
-    │       ├── DatabaseDamaged
-    │       └── JournalMismatch    pending rows that no stage of the pipeline can take
-    ├── StorageError               a completion could not be committed
-    │   └── WriterStopped          nothing can be committed any more; the run stops
-    ├── StageTimeout               a stage's function ran past its deadline; retried
-    ├── WorkerDied                 the process of a stage's function ended; retried
-    ├── HeldAcrossYield            a streaming stage yielded inside a limit
-    └── ServiceError               an external service answered, or did not
-        ├── TransientError         trying again may help
-        │   ├── Overloaded         429, 503 or 529: the service asks for time
-        │   ├── Unreachable        no connection, reset, or silence past the deadline
-        │   └── BadAnswer          half a body, wrong type, or HTML where JSON belongs
-        ├── PermanentError         the same call will fail again
-        │   ├── NotFound
-        │   ├── TooLarge           a body was larger than the cap
-        │   └── ForbiddenAddress   a download led to a private or special address
-        └── CredentialsRefused     the run stops, its items stay pending; exit code 4
+StreamflowError
+├── UsageError                 the user's words are off; exit code 2
+│   ├── RecordError            a record type is declared wrongly
+│   ├── PipelineError          a pipeline is wired wrongly
+│   │   ├── StageSignatureError
+│   │   ├── DuplicateName
+│   │   ├── MissingInput
+│   │   ├── CycleError
+│   │   ├── MissingResource
+│   │   ├── WrongResource
+│   │   ├── NotImportable
+│   │   └── CostTooLarge
+│   ├── SettingsError          an unknown setting, or one of the wrong type
+│   └── WorkspaceError         the folder cannot be used
+│       ├── WorkspaceLocked
+│       ├── DatabaseTooNew
+│       ├── DatabaseDamaged
+│       └── JournalMismatch    pending rows that no stage of the pipeline can take
+├── StorageError               a completion could not be committed
+│   └── WriterStopped          nothing can be committed any more; the run stops
+├── StageTimeout               a stage's function ran past its deadline; retried
+├── WorkerDied                 the process of a stage's function ended; retried
+├── HeldAcrossYield            a streaming stage yielded inside a limit
+└── ServiceError               an external service answered, or did not
+    ├── TransientError         trying again may help
+    │   ├── Overloaded         429, 503 or 529: the service asks for time
+    │   ├── Unreachable        no connection, reset, or silence past the deadline
+    │   └── BadAnswer          half a body, wrong type, or HTML where JSON belongs
+    ├── PermanentError         the same call will fail again
+    │   ├── NotFound
+    │   ├── TooLarge           a body was larger than the cap
+    │   └── ForbiddenAddress   a download led to a private or special address
+    └── CredentialsRefused     the run stops, its items stay pending; exit code 4
 
-    Outcome                        how a stage's function says what becomes of its item
-    ├── Skip                       not wanted; recorded, not an error
-    ├── Reject                     will never work; dead letter now
-    └── RetryLater                 try again, after `delay` seconds if given
+Outcome                        how a stage's function says what becomes of its item
+├── Skip                       not wanted; recorded, not an error
+├── Reject                     will never work; dead letter now
+└── RetryLater                 try again, after `delay` seconds if given
 """
 
 from __future__ import annotations

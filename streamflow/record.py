@@ -67,16 +67,26 @@ class RecordType:
 
         Raises RecordError where JSON cannot carry the value (NaN, infinities, a wrong type).
         """
-        for name in self._floats:
-            number = getattr(value, name)
-            if isinstance(number, float) and not math.isfinite(number):
-                raise RecordError(f"{self.name}.{name} is {number}: only finite numbers can be stored; use None")
+        self.check_finite(value)
         try:
             return self._encode(value)
         except UnicodeEncodeError:
-            return json.dumps(msgspec.to_builtins(value), ensure_ascii=True, separators=(",", ":")).encode()
+            return json.dumps(_plain(value), ensure_ascii=True, separators=(",", ":")).encode()
         except (TypeError, ValueError, OverflowError) as error:
             raise RecordError(f"{self.name} cannot be stored: {error}") from error
+
+    def check_finite(self, value: Any) -> None:
+        """Raises RecordError for NaN and infinities, at any depth."""
+        for name in self._floats:
+            number = getattr(value, name)
+            if isinstance(number, float):
+                if not math.isfinite(number):
+                    raise RecordError(f"{self.name}.{name} is {number}: only finite numbers can be stored; use None")
+            elif number is not None:
+                try:
+                    json.dumps(_plain(number), allow_nan=False)
+                except ValueError:
+                    raise RecordError(f"{self.name}.{name} is {number}: only finite numbers can be stored") from None
 
     def decode(self, data: bytes) -> Any:
         """Raises RecordError when the stored bytes no longer fit the type."""
@@ -90,13 +100,6 @@ class RecordType:
             except (ValueError, msgspec.ValidationError) as error:
                 raise RecordError(f"a stored {self.name} cannot be read: {error}") from error
 
-    def from_fields(self, fields: Mapping[str, Any]) -> Any:
-        """A record from its fields as a row holds them. Raises RecordError when they no longer fit."""
-        try:
-            return msgspec.convert(fields, self.cls, strict=False, builtin_types=(bytes,))
-        except msgspec.ValidationError as error:
-            raise RecordError(f"a row of {self.table} no longer fits {self.name}: {error}") from error
-
     def identity(self, value: Any, encoded: bytes) -> bytes:
         """Sixteen bytes that tell whether a record of the same key says something new.
 
@@ -104,7 +107,7 @@ class RecordType:
         """
         if self.merge:
             own = [getattr(value, name) for name in self.fields if name not in self.merge]
-            encoded = json.dumps(msgspec.to_builtins(own)).encode()
+            encoded = json.dumps(_plain(own)).encode()
         return blake2b(encoded, digest_size=16).digest()
 
     def merged(self, old: Any, new: Any) -> tuple[Any, tuple[str, ...]]:
@@ -140,7 +143,18 @@ class RecordType:
 
     def _encode_fields(self, value: Any, names: list[str]) -> list[str]:
         # Compared field by field: the order must be the same whichever of the fields differ.
-        return [json.dumps(msgspec.to_builtins(getattr(value, name), order="deterministic")) for name in names]
+        return [json.dumps(_plain(getattr(value, name))) for name in names]
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON's types. Sets are sorted: each process has its own order of them."""
+    return msgspec.to_builtins(value, order="deterministic")
+
+
+def _may_hold_float(hint: Any) -> bool:
+    if dataclasses.is_dataclass(hint):
+        return any(map(_may_hold_float, get_type_hints(hint).values()))
+    return hint is float or any(map(_may_hold_float, get_args(hint)))
 
 
 def _later(rule: latest, name: str, old: Any, new: Any) -> Any:
@@ -196,7 +210,9 @@ def _describe(
     key_fields = (key,) if isinstance(key, str) else tuple(key)
     for wanted in (*key_fields, *merge, *(rule.by for rule in merge.values() if isinstance(rule, latest))):
         if wanted not in fields:
-            raise RecordError(f"{name} has no field {wanted!r}, which its key or merge names; it has {', '.join(fields)}")
+            raise RecordError(
+                f"{name} has no field {wanted!r}, which its key or merge names; it has {', '.join(fields)}"
+            )
     if not key_fields:
         raise RecordError(f"{name} has an empty key: name the field that identifies it")
     if overlap := set(key_fields) & set(merge):
@@ -223,9 +239,9 @@ def _describe(
         fields=hints,
         optional=frozenset(field for field, hint in hints.items() if type(None) in members(hint)),
         key_of=_key_function(name, key_fields, hints),
-        _encode=msgspec.json.Encoder().encode,
+        _encode=msgspec.json.Encoder(order="deterministic").encode,
         _decode=decode,
-        _floats=tuple(field for field, hint in hints.items() if float in members(hint)),
+        _floats=tuple(field for field, hint in hints.items() if _may_hold_float(hint)),
     )
 
 

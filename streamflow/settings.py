@@ -101,7 +101,8 @@ class StorageSettings(_Section):
 
 class DownloadSettings(_Section):
     allow_private: bool = False
-    """Whether downloads may lead to private and special addresses; simulators on loopback need it."""
+    """Whether downloads may lead to private and special addresses; simulators on loopback need it. The local link and
+    the metadata services of clouds stay refused."""
     max_bytes: int = Field(default=200 * 2**20, ge=1)
     """The largest body that is kept, decoded."""
 

@@ -65,8 +65,7 @@ def extract_file(path: Path, name: str | None = None) -> list[RawReference]:
         texts = _texts(pdf, until)
         if not any(text.strip() for text in texts.values()):
             raise Reject(
-                f"{name} holds no text, only pictures of pages (a scan): "
-                "run OCR on it, such as ocrmypdf, and add that"
+                f"{name} holds no text, only pictures of pages (a scan): run OCR on it, such as ocrmypdf, and add that"
             )
         lines = layout.lines([pdf.page(index) for index in _pages_to_read(pdf.pages, texts)])
         found = reflists.reference_lists(lines)

@@ -13,7 +13,8 @@ _QUOTED = re.compile(
 )
 _AFTER_YEAR = re.compile(
     r"^.{2,400}?[\s,(\[]\(?(?:1[5-9]"
-    r"|20)\d\d[a-z]?(?:,\s*[^\W\d_]{3,10}(?:\s\d{1,2})?)?\s*[)\]]?\s*[.,:;]\s+", re.DOTALL
+    r"|20)\d\d[a-z]?(?:,\s*[^\W\d_]{3,10}(?:\s\d{1,2})?)?\s*[)\]]?\s*[.,:;]\s+",
+    re.DOTALL,
 )
 _ABBREVIATED = re.compile(
     rf"(?:^|[\s(.\-])(?:(?-i:[{UPPER}])|(?<=\.-)[a-z]|(?<![{UPPER}]\.\s)(?-i:[{UPPER}][hjuat])|al|eds?|jr|sr|st|vs|cf|no|vol"

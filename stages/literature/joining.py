@@ -67,10 +67,8 @@ def _goes_on(text: str, line: str, *, full: bool) -> bool:
     plain = first.rstrip(".,;)")
     if last == ".":
         # "…/10.1109/FSKD.2016." + "7603248." goes on; "….html." + "Accessed" does not.
-        return (
-            (plain[:1].isdigit()
-            and not _YEARLIKE.fullmatch(plain))
-            or (plain[:1].islower() and bool(re.search(r"[./_\d]", plain)))
+        return (plain[:1].isdigit() and not _YEARLIKE.fullmatch(plain)) or (
+            plain[:1].islower() and bool(re.search(r"[./_\d]", plain))
         )
     if not full or _OWN_WORD.match(first):
         # An upper-case identifier goes on; an ordinary word does not.

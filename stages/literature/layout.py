@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from bisect import bisect_left, insort
 from dataclasses import dataclass, field
-from itertools import pairwise
 from statistics import median
 
 from stages.literature.columns import Column, columns
+from stages.literature.line_numbers import without_line_numbers
 from stages.literature.pdftext import Link, Page, Word
 
 _DIGITS = re.compile(r"\d+")
@@ -54,14 +54,9 @@ class Line:
 
 def lines(pages: list[Page]) -> list[Line]:
     """The lines of consecutive pages in reading order, furniture left out."""
-    bodies = _without_furniture(pages)
+    bodies = without_line_numbers(_without_furniture(pages))
     found: list[Line] = []
     gutters: list[float] = []
-    bare = [_without_line_numbers(words) for words in bodies]
-    full = [len(words) > 60 for words in bodies]
-    numbered = sum(len(less) < len(words) and much for less, words, much in zip(bare, bodies, full, strict=True))
-    if numbered > 0.6 * sum(full):  # a manuscript numbers the lines of all its pages
-        bodies = bare
     for page, words in zip(pages, bodies, strict=True):
         for number, column in enumerate(columns(words, gutters)):
             found += _column_lines(page, column, number)
@@ -188,54 +183,3 @@ def _set_apart(found: list[list[Word]], place: int, inwards: int) -> bool:
 
 def _shape(text: str) -> str:
     return _DIGITS.sub("#", text).replace(" ", "").lower()
-
-
-def _without_line_numbers(words: list[Word]) -> list[Word]:
-    """A page's words without the numbers that some manuscripts print beside every line (or every fifth).
-
-    They stand in the margin, rise evenly, and number all lines; the numbers of a list do not.
-    """
-    if not words:
-        return words
-    found = rows(words)
-    for side in (0, -1):
-        numbered = [
-            (int(row[side].text), row[side]) for row in found
-            if len(row) > 1 and row[side].text.isdecimal() and len(row[side].text) <= 4 and _in_margin(row, side)
-        ]  # fmt: skip
-        alone = [(int(row[0].text), row[0]) for row in found if len(row) == 1 and row[0].text.isdecimal()
-                 and len(row[0].text) <= 4]  # fmt: skip
-        numbered = sorted([*numbered, *alone], key=lambda pair: pair[1].y)
-        edge = _common([word.x1 for _, word in numbered])
-        numbered = [pair for pair in numbered if abs(pair[1].x1 - edge) < 3]
-        if len(numbered) < 8:
-            continue
-        steps = [after[0] - before[0] for before, after in pairwise(numbered)]
-        step = _common([float(value) for value in steps])
-        margin = {id(word) for _, word in numbered}
-        others = [word for word in words if id(word) not in margin and not word.text.isdecimal()]
-        outside = sum(word.x0 > edge if side == 0 else word.x1 < edge for word in others)
-        even = sum(value == step for value in steps) >= 0.85 * len(steps) and step in (1, 5, 10)
-        spread = len(numbered) * step >= 0.75 * len(found)
-        starts_list = step == 1 and numbered[0][0] == 1 and side == 0
-        if even and spread and outside >= 0.97 * len(others) and not starts_list:
-            words = [word for word in words if id(word) not in margin]
-            found = rows(words)
-    return words
-
-
-def _in_margin(row: list[Word], side: int) -> bool:
-    number, text = (row[0], row[1]) if side == 0 else (row[-1], row[-2])
-    gap = text.x0 - number.x1 if side == 0 else number.x0 - text.x1
-    return gap > 0.5 * text.size
-
-
-def _common(values: list[float]) -> float:
-    """The value that most others are near to; 0 for none."""
-    near: dict[int, int] = {}
-    for value in values:
-        near[round(value)] = near.get(round(value), 0) + 1
-    if not near:
-        return 0.0
-    best = max(near, key=lambda value: near[value] + near.get(value - 1, 0) + near.get(value + 1, 0))
-    return float(best)

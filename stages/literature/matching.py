@@ -39,6 +39,8 @@ LIKE = 0.85
 TITLE_WORDS = 60
 _YEAR = re.compile(r"(?<![\d.])(1[5-9]\d\d|20\d\d|21\d\d)(?![\d:]|\.\d)")
 _YEAR_IN_BRACKETS = re.compile(r"[(\[](?:[^()\[\]]{0,20}[\s,])?(1[5-9]\d\d|20\d\d|21\d\d)[a-z]?[)\]]")
+# Years are not looked for in DOIs and addresses: 10.1016/S0375-9601(98)00123-4, …/2014/05/paper.pdf.
+_ADDRESS = re.compile(r"(?:https?://|www\.|\b10\.\d{4,9}/)\S+", re.IGNORECASE)
 _NOTICES = word_set(
     "erratum errata corrigendum corrigenda correction retraction addendum comment comments reply response rejoinder"
 )
@@ -164,6 +166,7 @@ def find_title(printed: Printed, candidate: Candidate) -> tuple[tuple[str, ...],
 
 def _years(raw: str) -> frozenset[int]:
     """The years that a reference names: those in brackets where there are any, as page numbers look like years."""
+    raw = _ADDRESS.sub(" ", raw)
     return frozenset(map(int, _YEAR_IN_BRACKETS.findall(raw) or _YEAR.findall(raw)))
 
 

@@ -146,9 +146,7 @@ def opened(path: Path, name: str | None = None) -> Iterator[Pdf]:
             raise Reject(
                 f"{name} is encrypted and needs a password: save a copy without a password and add that"
             ) from error
-        raise Reject(
-            f"{name} is damaged or cut short, so that it cannot be opened as a PDF: fetch it again"
-        ) from error
+        raise Reject(f"{name} is damaged or cut short, so that it cannot be opened as a PDF: fetch it again") from error
     try:
         yield Pdf(document, raw)
     finally:
@@ -167,9 +165,7 @@ def _look_over(path: Path, name: str) -> None:
     if b"%PDF-" not in start:
         raise Reject(f"{name} is not a PDF: it does not begin with %PDF-; convert it, or fetch it again")
     if size > MOST_BYTES:
-        raise Reject(
-            f"{name} is larger than {MOST_BYTES >> 20} MiB: split it and add the part with the references"
-        )
+        raise Reject(f"{name} is larger than {MOST_BYTES >> 20} MiB: split it and add the part with the references")
     if largest_stream(path, LARGEST_STREAM) > LARGEST_STREAM:
         raise Reject(
             f"{name} unpacks to more than {LARGEST_STREAM >> 20} MiB in one piece, as a decompression bomb does: "

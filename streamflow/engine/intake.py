@@ -23,7 +23,9 @@ READ_AHEAD = 256
 class Intake:
     """Feeds a run from one source. `records` counts what the source gave, `admitted` what was new."""
 
-    def __init__(self, name: str, stream: AsyncGenerator[Any, None], shared: Shared, *, limit: int | None = None) -> None:
+    def __init__(
+        self, name: str, stream: AsyncGenerator[Any, None], shared: Shared, *, limit: int | None = None
+    ) -> None:
         self.name = name
         self.records = 0
         self.admitted = 0

@@ -395,7 +395,7 @@ class Pool:
                     f"batch stage {self.stage.name!r} must return a list with one entry for each of its "
                     f"{len(items)} inputs"
                 )
-        except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
+        except BaseException as error:
             slot.deadline.at = NEVER
             if len(items) == 1:
                 await self._failed(items[0], slot, error)

@@ -136,9 +136,7 @@ class Run:
         finally:
             await self._store.close()
         seconds = time.monotonic() - self._started
-        summary = Summary(
-            self.pipeline.name, self.figures(), seconds, self._error, self._stopped_by, self._spans
-        )
+        summary = Summary(self.pipeline.name, self.figures(), seconds, self._error, self._stopped_by, self._spans)
         self._hook(RunEnded(self.pipeline.name, self._stopped_by or "done", seconds))
         return summary
 
@@ -262,9 +260,7 @@ class Run:
             pool = self.pools[item.stage]
             await pool.work(pool.slots[0], item)
 
-    def _start_feeding(
-        self, group: asyncio.TaskGroup, helpers: list[asyncio.Task[None]]
-    ) -> list[asyncio.Task[None]]:
+    def _start_feeding(self, group: asyncio.TaskGroup, helpers: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
         feeding = []
         for pool in self.pools.values():
             helpers.append(group.create_task(pool.feeder.retries(), name=f"streamflow {pool.stage.name} retries"))

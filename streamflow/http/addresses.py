@@ -28,6 +28,7 @@ _SPECIAL_4 = {
         "10.0.0.0/8": "a private network",
         "100.64.0.0/10": "a provider's inner network",
         "127.0.0.0/8": "this host",
+        "168.63.129.16/32": "a cloud's inner service",  # Azure's, though registered as public
         "169.254.0.0/16": "the local link",
         "172.16.0.0/12": "a private network",
         "192.0.0.0/24": "a protocol assignment",
@@ -50,6 +51,19 @@ _SPECIAL_6 = {
         "3fff::/20": "documentation",
     }.items()
 }
+# Where clouds tell a machine its credentials: on the local link, and the few addresses beside it that are documented
+# (AWS and Google over IPv6, Alibaba, Azure). Whoever allows private addresses means servers of their own, not these.
+_NEVER = tuple(
+    ipaddress.ip_network(network)
+    for network in (
+        "169.254.0.0/16",
+        "fe80::/10",
+        "fd00:ec2::254/128",
+        "fd20:ce::254/128",
+        "100.100.100.200/32",
+        "168.63.129.16/32",
+    )
+)
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _6TO4 = ipaddress.IPv6Network("2002::/16")
 _ISATAP = (0x00005EFE, 0x02005EFE)
@@ -87,7 +101,8 @@ def odd_literal(host: str) -> bool:
 class Guard(AbstractResolver):
     """Resolves names and makes sockets for an aiohttp connector, for allowed addresses only.
 
-    `allow` names exceptions as `host:port`, as they stand in the URL; `allow_private` allows everything.
+    `allow` names exceptions as `host:port`, as they stand in the URL; `allow_private` allows everything but the local
+    link and the metadata services of clouds.
     """
 
     def __init__(self, *, allow_private: bool = False, allow: Collection[str] = ()) -> None:
@@ -119,9 +134,22 @@ class Guard(AbstractResolver):
         await self._resolver.close()
 
     def _why_not(self, address: str, port: int) -> str | None:
-        if self._allow_private or f"{address}:{port}" in self._allow:
+        if f"{address}:{port}" in self._allow:
             return None
-        return special(address)
+        return _metadata(address) if self._allow_private else special(address)
+
+
+def _metadata(address: str) -> str | None:
+    """Why not even `allow_private` allows `address`, `None` if it does."""
+    try:
+        parsed = ipaddress.ip_address(address)
+    except ValueError:
+        return "no plain IP address"
+    inner = _embedded(parsed) if isinstance(parsed, ipaddress.IPv6Address) else None
+    for network in _NEVER:
+        if parsed in network or (inner is not None and inner in network):
+            return "the local link, or a cloud's metadata service"
+    return None
 
 
 def _special(address: IPAddress) -> str | None:

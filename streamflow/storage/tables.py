@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
+from uuid import UUID
 
 import msgspec
+from msgspec import to_builtins
 
+from streamflow.errors import RecordError
 from streamflow.record import RecordType, members
 
 _SURROGATE = re.compile(r"(\\*)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
@@ -47,15 +53,47 @@ def from_text(text: str) -> str:
     return _ESCAPED.sub(unescape, text)
 
 
+# How a column holds fields of these types: most as they are, the others as the text or number that names them.
+_HELD: dict[Any, type[Any]] = {kind: kind for kind in (str, int, float, bool, bytes)}
+_HELD |= dict.fromkeys((datetime, date, time, timedelta, UUID, Decimal), str)
+
+
+def _held(hint: Any) -> frozenset[type[Any]] | None:
+    """The types that a column holds for a field, None apart; None where it holds JSON."""
+    kinds: set[type[Any]] = set()
+    for member in members(hint):
+        if get_origin(member) is Literal:
+            kinds.update(type(value) for value in get_args(member))
+        elif isinstance(member, type) and issubclass(member, Enum):
+            kinds.update(type(each.value) for each in member)
+        elif member in _HELD:
+            kinds.add(_HELD[member])
+        elif member is not type(None):
+            return None
+    return frozenset(kinds - {type(None)})
+
+
 def _affinity(hint: Any) -> str:
-    kinds = set(members(hint)) - {type(None)}
+    kinds = _held(hint)
+    if kinds is None or kinds <= {str}:
+        return "TEXT"
     if kinds <= {int, bool}:
         return "INTEGER"
-    if kinds <= {int, bool, float}:
+    if kinds <= {float}:
         return "REAL"
-    if kinds == {bytes}:
-        return "BLOB"
-    return "TEXT"
+    if kinds <= {int, bool, float}:
+        return "NUMERIC"
+    return "BLOB"  # values stay what they are, be it bytes, or text beside numbers
+
+
+def _to_column(hint: Any) -> Callable[[Any], Any]:
+    """What makes a field of this type into its column's value."""
+    if _held(hint) is None:
+        return _json
+    kinds = [kind for kind in members(hint) if kind is not type(None)]
+    if all(get_origin(kind) is Literal or _HELD.get(kind) is kind for kind in kinds):
+        return _bindable
+    return lambda value: _bindable(to_builtins(value))
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +111,12 @@ class Table:
         return tuple(self.type.fields)
 
     @cached_property
-    def _plain(self) -> tuple[bool, ...]:
-        """Whether each column holds its field as it is; the others hold JSON."""
-        simple = {str, int, float, bool, bytes, type(None)}
-        return tuple(set(members(hint)) <= simple for hint in self.type.fields.values())
+    def _converters(self) -> tuple[Callable[[Any], Any], ...]:
+        return tuple(map(_to_column, self.type.fields.values()))
+
+    @cached_property
+    def _is_json(self) -> tuple[bool, ...]:
+        return tuple(_held(hint) is None for hint in self.type.fields.values())
 
     @cached_property
     def create(self) -> str:
@@ -127,11 +167,10 @@ class Table:
         return " AND ".join(f'"{name}" = ?' for name in self.type.key_fields)
 
     def values(self, value: Any) -> tuple[Any, ...]:
-        """A record as one value per column."""
-        return tuple(
-            _bindable(getattr(value, name)) if plain else _json(getattr(value, name))
-            for name, plain in zip(self.columns, self._plain, strict=True)
-        )
+        """A record as one value per column. Raises RecordError for numbers that are not finite."""
+        self.type.check_finite(value)
+        fields = zip(self.columns, self._converters, strict=True)
+        return tuple(convert(getattr(value, name)) for name, convert in fields)
 
     def key(self, value: Any) -> tuple[Any, ...]:
         """The key of a record as the values its columns hold."""
@@ -140,14 +179,19 @@ class Table:
     def record(self, row: Sequence[Any]) -> Any:
         """The record that a row of `select` or `select_all` holds. Raises RecordError when it no longer fits."""
         fields: dict[str, Any] = {}
-        for name, plain, value in zip(self.columns, self._plain, row, strict=False):
+        for (name, hint), is_json, value in zip(self.type.fields.items(), self._is_json, row, strict=False):
             if value is None and name not in self.type.optional:
                 continue  # a column added to an old table: the field's default holds
             if isinstance(value, str):
-                fields[name] = from_text(value) if plain else json.loads(from_text(value))
-            else:
-                fields[name] = value
-        return self.type.from_fields(fields)
+                value = json.loads(from_text(value)) if is_json else from_text(value)
+            try:
+                fields[name] = msgspec.convert(value, hint, strict=False, builtin_types=() if is_json else (bytes,))
+            except msgspec.ValidationError as error:
+                raise RecordError(f"{self.name}.{name} no longer fits {self.type.name}: {error}") from error
+        try:
+            return self.type.cls(**fields)
+        except TypeError as error:
+            raise RecordError(f"a row of {self.name} no longer fits {self.type.name}: {error}") from error
 
 
 def _bindable(value: Any) -> Any:
@@ -157,4 +201,5 @@ def _bindable(value: Any) -> Any:
 def _json(value: Any) -> str | None:
     if value is None:
         return None
-    return to_text(json.dumps(msgspec.to_builtins(value), ensure_ascii=False, separators=(",", ":")))
+    # Sets are sorted, so that equal records have equal columns.
+    return to_text(json.dumps(to_builtins(value, order="deterministic"), ensure_ascii=False, separators=(",", ":")))

@@ -296,9 +296,7 @@ async def test_a_batch_stage_on_sqlite(tmp_path: Path) -> None:
     async def batch(group: list[Number]) -> list[Result | Exception]:
         return [OSError("odd") if each.n % 7 == 3 else Result(each.n, len(group)) for each in group]
 
-    played = await play(
-        flow(Stage(batch, workers=2, batch=Batch(8), retry=AT_ONCE), count=100), database(tmp_path)
-    )
+    played = await play(flow(Stage(batch, workers=2, batch=Batch(8), retry=AT_ONCE), count=100), database(tmp_path))
     assert states(tmp_path, "batch") == {"done": 86, "dead": 14}
     assert len(played.told(ItemDied)) == 14
     assert await _counts(tmp_path) == Counts(done=86, dead=14)

@@ -24,6 +24,7 @@ from streamflow.http.addresses import Guard, Refused, odd_literal, special
         "100.127.255.255",
         "127.0.0.1",
         "127.255.0.9",
+        "168.63.129.16",
         "169.254.169.254",
         "172.16.0.1",
         "172.31.255.255",
@@ -165,7 +166,32 @@ async def test_a_name_is_resolved_to_its_public_addresses_only(told: type[Told])
     told.answers = ["10.0.0.1", "fe80::1%eth0"]
     with pytest.raises(Refused, match="a private network"):
         await Guard().resolve("example.org", 80)
-    assert len(await Guard(allow_private=True).resolve("example.org", 80)) == 2
+    assert [one["host"] for one in await Guard(allow_private=True).resolve("example.org", 80)] == ["10.0.0.1"]
+
+
+@pytest.mark.asyncio
+async def test_metadata_services_are_refused_though_private_addresses_are_allowed(told: type[Told]) -> None:
+    guard = Guard(allow_private=True)
+    for address in (
+        "169.254.169.254",
+        "169.254.170.2",
+        "100.100.100.200",
+        "168.63.129.16",
+        "::ffff:169.254.169.254",
+        "64:ff9b::a9fe:a9fe",
+        "fe80::1",
+        "fe80::1%eth0",
+        "fd00:ec2::254",
+        "fd20:ce::254",
+    ):
+        told.answers = [address]
+        with pytest.raises(Refused, match="metadata"):
+            await guard.resolve("example.org", 80)
+        family = socket.AF_INET6 if ":" in address else socket.AF_INET
+        with pytest.raises(Refused, match="metadata"):
+            guard.socket((family, socket.SOCK_STREAM, socket.IPPROTO_TCP, "", (address, 80)))
+    told.answers = ["127.0.0.1", "192.168.1.7", "fd12:3456::1", "8.8.8.8"]
+    assert len(await guard.resolve("example.org", 80)) == 4
 
 
 @pytest.mark.asyncio

@@ -90,6 +90,7 @@ class World:
 
     simulators: Mapping[str, Simulator]
     services: dict[str, dict[str, Any]] = field(default_factory=dict)
+    downloads: dict[str, Any] = field(default_factory=lambda: {"allow_private": True})
 
     async def run(
         self, workspace: Path, *inputs: str | Path, using: Pipeline = pipeline, sequential: bool = False, **more: Any
@@ -97,7 +98,7 @@ class World:
         """Run to the end; `more` goes to `run_pipeline`."""
         events: list[Event] = []
         workspace.mkdir(exist_ok=True)  # noqa: ASYNC240
-        settings = load_settings(workspace, {"services": self.services, "download": {"allow_private": True}})
+        settings = load_settings(workspace, {"services": self.services, "download": self.downloads})
         summary = await run_pipeline(
             using,
             [str(one) for one in inputs],

@@ -425,8 +425,8 @@ async def test_a_completion_that_cannot_be_stored_leaves_nothing_and_the_others_
 async def test_a_child_whose_number_is_too_large_is_refused_whole(make_durable: MakeStore, year: int) -> None:
     async with opened(make_durable()) as store:
         (it,) = await admit(store, item("a"))
+        children = [item("good", "rate"), item("bad", "rate", year=year)]
         with pytest.raises(StorageError, match=r"stored"):
-            children = [item("good", "rate"), item("bad", "rate", year=year)]
             await settle(store, it, children=children, rows=[Work("b", year=year)])
         assert await store.counts() == {"read": Counts(pending=1), "rate": Counts()}
 

@@ -20,9 +20,7 @@ from streamflow.engine.stage import Stage
 Call = Callable[[Any], Awaitable[Any]]
 
 
-def executor(
-    stage: Stage, resources: Mapping[type[Any], Any], workspace: Path
-) -> AbstractAsyncContextManager[Call]:
+def executor(stage: Stage, resources: Mapping[type[Any], Any], workspace: Path) -> AbstractAsyncContextManager[Call]:
     """The executor that a stage asks for. `resources` are those that live on the loop."""
     if stage.runs_in == "loop":
         return on_loop(stage, resources)

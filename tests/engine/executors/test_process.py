@@ -146,9 +146,7 @@ async def test_the_second_stop_ends_a_hanging_worker(tmp_path: Path) -> None:
         run.stop("SIGTERM")
         run.stop("SIGTERM")
 
-    pipeline = flow(
-        stage(work.announces_and_hangs, workers=1), sources=[source_of(Job(0))], resources=[work.PidFile]
-    )
+    pipeline = flow(stage(work.announces_and_hangs, workers=1), sources=[source_of(Job(0))], resources=[work.PidFile])
     played = await play(pipeline, workspace=tmp_path, watch=stop, patience=60)
     assert played.summary.stopped_by == "SIGTERM"
     (pid,) = workers(tmp_path)

@@ -302,6 +302,13 @@ def test_a_doi_of_another_work_is_noticed(raw: str, title: str | None, speaks: s
     assert contradicts(Printed(raw, title=title), SLOW_COOLING) == speaks
 
 
+def test_digits_of_a_doi_or_an_address_are_no_year() -> None:
+    title = "Slow cooling of granite under ice sheets"
+    for address in ("doi:10.5555/S4006-1695(18)54540-6", "https://example.org/1999/05/slow.pdf", "10.5555/jig.1998.7"):
+        assert contradicts(Printed(f"{title}. {address}", title=title), SLOW_COOLING) is None
+    assert Printed(f"{title}. https://example.org/1999/slow.pdf (2014)").years == {2014}
+
+
 def test_hostile_text_costs_little() -> None:
     printed = Printed("a " * 5000 + "<" * 5000)
     started = time.process_time()
