@@ -72,9 +72,10 @@ def score(name: str, truth: Sequence[str], extracted: Sequence[str], seconds: fl
 
 def measure(folder: Path) -> list[Score]:
     """The figures of each paper named in the folder's truth.json."""
-    truths: dict[str, list[str]] = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
+    truths = json.loads((folder / "truth.json").read_text(encoding="utf-8"))
     scores = []
-    for name, truth in truths.items():
+    for name, entries in truths.items():
+        truth = [entry if isinstance(entry, str) else entry["raw"] for entry in entries]
         started = perf_counter()
         error = ""
         try:

@@ -112,7 +112,9 @@ async def by_engine(
     summary = await run()
     seconds = perf_counter() - started
     done = [figures.done for figures in summary.stages.values()]
+    assert summary.error is None, f"the run failed: {summary.error}"
     assert len(set(done)) == 1, f"items were lost: {done}"
+    assert done[0] > 0, "nothing came from the source"
     return seconds
 
 

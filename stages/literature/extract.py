@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
 
-from stages.literature import joining, layout, pdftext, reflists
-from stages.literature.guess import guess
-from stages.literature.headings import LONGEST_HEADING, begins_references
+from stages.literature.extraction import joining, layout, pdftext, reflists
+from stages.literature.extraction.guess import guess
+from stages.literature.extraction.headings import LONGEST_HEADING, begins_references
 from stages.literature.library import Library
 from stages.literature.records import Paper, Reference
 from streamflow.errors import Reject, Skip

@@ -11,6 +11,7 @@ from stages.literature.download import download
 from stages.literature.enrich import enrich
 from stages.literature.export import FORMATS, export, write_bibliography
 from stages.literature.extract import extract
+from stages.literature.grobid import with_grobid
 from stages.literature.library import Library
 from stages.literature.resolve import resolve
 from stages.literature.sources import papers
@@ -51,4 +52,5 @@ pipeline = Pipeline(
     samples=Path(__file__).parent / "samples",
     exporters={name: partial(export, format=name) for name in FORMATS},
     services=("crossref", "openalex", "unpaywall", "arxiv", "publisher", "grobid"),
+    adapt=with_grobid,
 )

@@ -35,6 +35,8 @@ class Feeder:
         self._parked: list[tuple[float, int, Item]] = []
         self._order = itertools.count()
         self._in_memory: set[int] = set()
+        # While a page of due items is read: those that were in memory at any time since it was asked for.
+        self._touched: set[int] | None = None
         # Rows above this id are still to come from `resume`; it ends at infinity.
         self._resumed_to = float("inf")
         self._outside = 0
@@ -46,12 +48,19 @@ class Feeder:
         """Items that wait for their retry time."""
         return len(self._parked) + self._outside
 
+    def hold(self, item: Item) -> None:
+        """An item is about to be pending in the store with its time: it is in hand, and not to be fetched.
+
+        Without this, a fetch between the commit and `park` would bring it a second time.
+        """
+        self._remember(item)
+
     def park(self, item: Item, delay: float) -> None:
         """Keep an item for `delay` seconds. It is pending in the store already, with its time."""
         due = asyncio.get_running_loop().time() + delay
         if len(self._parked) < self._room or not self._store.durable:
             heapq.heappush(self._parked, (due, next(self._order), item))
-            self._in_memory.add(item.id)
+            self._remember(item)
         else:
             self._outside += 1
             self._in_memory.discard(item.id)
@@ -61,6 +70,11 @@ class Feeder:
     def ended(self, item: Item) -> None:
         """An item that was parked once has ended."""
         self._in_memory.discard(item.id)
+
+    def _remember(self, item: Item) -> None:
+        self._in_memory.add(item.id)
+        if self._touched is not None:
+            self._touched.add(item.id)
 
     async def resume(self, found: Callable[[int], None]) -> None:
         """Put what was pending when the store was opened, page by page, beside live items."""
@@ -75,7 +89,7 @@ class Feeder:
                     self.park(item, delay)
                 else:
                     if item.due is not None:
-                        self._in_memory.add(item.id)
+                        self._remember(item)
                     await self._channel.put(item)
         self._resumed_to = float("inf")
 
@@ -103,9 +117,12 @@ class Feeder:
 
     async def _fetch(self, now: float) -> None:
         """Put due items that wait in the store only."""
-        # Rows of items in memory are due there too: ask for enough to see past them.
-        page = await self._store.due(self._stage, until=time.time() + 1.0, limit=PAGE + len(self._in_memory))
-        outside = [item for item in page if item.id not in self._in_memory and item.id <= self._resumed_to]
+        # Rows of items in memory are due there too: ask for enough to see past them. The page tells how things stood
+        # when it was read: an item that was in memory at any time since then may have ended meanwhile.
+        self._touched = touched = set(self._in_memory)
+        page = await self._store.due(self._stage, until=time.time() + 1.0, limit=PAGE + len(touched))
+        self._touched = None
+        outside = [item for item in page if item.id not in touched and item.id <= self._resumed_to]
         for item in outside:
             self._in_memory.add(item.id)
             self._outside -= 1

@@ -94,12 +94,10 @@ class Intake:
                 raise StageSignatureError(
                     f"source {self.name!r} gave a {type(record).__name__}, which its annotation does not name"
                 )
-            if route.lone_taker is not None:
-                children.append(Item(route.lone_taker, record, route.key_of(record)))
-                continue
             if route.is_row:
                 rows.append(record)
-            children += [Item(taker, record, route.key_of(record)) for taker in route.takers]
+            for taker in route.takers:
+                children.append(Item(taker, record, route.key_of(record)))
         fresh = await shared.store.commit(Completion(None, State.DONE, children, rows))
         shared.tally.changed = shared.tally.changed or bool(fresh or rows)
         self.admitted += len(fresh)

@@ -47,7 +47,8 @@ async def run_pipeline(
     used. Raises UsageError when something is wrong before the start, and what a source or a finalizer raises.
     """
     settings = settings if settings is not None else load_settings(workspace)
-    settings.check_names(services=pipeline.services, stages=[stage.name for stage in pipeline.stages])
+    services = pipeline.services or list(settings.services)  # a pipeline that names none may use any
+    settings.check_names(services=services, stages=[stage.name for stage in pipeline.stages])
     pipeline = configured(pipeline, settings)
     inputs = Inputs(
         arguments,
@@ -89,7 +90,9 @@ async def run_pipeline(
 
 
 def configured(pipeline: Pipeline, settings: Settings) -> Pipeline:
-    """The pipeline with what `[stages.NAME]` says."""
+    """The pipeline as the settings want it: adapted, and with what `[stages.NAME]` says."""
+    if pipeline.adapt is not None:
+        pipeline = pipeline.adapt(pipeline, settings)
     return replace(pipeline, stages=[_configured(stage, settings.stages) for stage in pipeline.stages])
 
 

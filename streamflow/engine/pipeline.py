@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from streamflow.engine.context import Context
 from streamflow.engine.stage import Signature, Stage, read_signature
@@ -23,6 +23,9 @@ from streamflow.errors import (
 from streamflow.record import RecordType, record_type
 from streamflow.sources.files import Inputs
 from streamflow.storage.reader import Reader
+
+if TYPE_CHECKING:
+    from streamflow.settings import Settings
 
 PROVIDED: tuple[type[Any], ...] = (Context, Inputs, Reader)
 """What every run provides beside the pipeline's own resources."""
@@ -39,7 +42,8 @@ class Pipeline:
     The rest serves commands, which so need not know the pipeline: `services` names the `[services.NAME]` it reads;
     `samples` is a folder of inputs for `demo`; `simulators(names, latency=…, faults=…, scale=…, seed=…, extra=…)`
     makes the simulators of some of the `simulated` services; `exporters[format](reader, out)` writes what `export`
-    gives out, where the reader is a `Reader` and `out` a text stream.
+    gives out, where the reader is a `Reader` and `out` a text stream. `adapt(pipeline, settings)` is asked before a run
+    for the pipeline that the settings want, such as one with another function in a stage; names of stages stay.
 
     Raises a PipelineError that says what is wrong, where, and how to mend it.
     """
@@ -54,6 +58,7 @@ class Pipeline:
     simulated: Sequence[str] = ()
     simulators: Callable[..., Sequence[Any]] | None = None
     exporters: Mapping[str, Callable[..., Any]] = field(default_factory=dict)
+    adapt: Callable[[Pipeline, Settings], Pipeline] | None = None
 
     def __post_init__(self) -> None:
         self._check_names()

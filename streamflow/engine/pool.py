@@ -44,19 +44,14 @@ Handle = Callable[[Item, "Slot"], Awaitable[None]]
 
 
 class Route:
-    """Where records of one type go: into a table, into the channels of the stages that take it, or both.
+    """Where records of one type go: into a table, into the channels of the stages that take it, or both."""
 
-    In the commonest case a route `is_plain`: no table, and one stage, the `lone_taker`, or none.
-    """
-
-    __slots__ = ("is_plain", "is_row", "key_of", "lone_taker", "takers")
+    __slots__ = ("is_row", "key_of", "takers")
 
     def __init__(self, key_of: Callable[[Any], Key], takers: tuple[str, ...], *, is_row: bool) -> None:
         self.key_of = key_of
         self.takers = takers
         self.is_row = is_row
-        self.is_plain = not is_row and len(takers) <= 1
-        self.lone_taker = takers[0] if self.is_plain and takers else None
 
 
 class Slot:
@@ -114,6 +109,13 @@ class Pool:
         self._timeout = stage.timeout
         self._channels = shared.channels
         self._produces = {kind: shared.routes[kind] for kind in stage.signature.produces}
+        # The commonest outcomes, looked up once: records for one stage and no table, and those that nobody keeps.
+        self._ways = {
+            kind: (route.takers[0], route.key_of, shared.channels[route.takers[0]].put_nowait)
+            for kind, route in self._produces.items()
+            if len(route.takers) == 1 and not route.is_row
+        }
+        self._ends = {type(None), *(kind for kind, way in self._produces.items() if not way.takers and not way.is_row)}
 
     @property
     def active(self) -> int:
@@ -133,10 +135,10 @@ class Pool:
         if self._special is not None:
             return await (self._work_special(slot, self._special) if lone is None else self._special(lone, slot))
         clock, call, timeout, deadline = self._clock, self._call, self._timeout, slot.deadline
-        take, channels, produces, finish = self.channel.take, self._channels, self._produces, self._store.finish
+        take, ways, ends, finish = self.channel.take, self._ways, self._ends, self._store.finish
         durable = self._durable
         while not self.stopping:
-            item = lone or take()
+            item = take() if lone is None else lone
             if item is None:
                 item = await self.channel.get()
                 slot.breathe_at = clock() + BREATH
@@ -152,12 +154,12 @@ class Pool:
                     raise self._timed_out(slot)
                 child = None
                 several: tuple[list[Item], list[Any]] | None = None
-                if outcome is not None:
-                    route = produces.get(type(outcome))
-                    if route is None or not route.is_plain:
-                        several = self._route(outcome)
-                    elif route.lone_taker is not None:
-                        child = Item(route.lone_taker, outcome, route.key_of(outcome))
+                way = ways.get(type(outcome))
+                if way is not None:
+                    taker, key_of, put_nowait = way
+                    child = Item(taker, outcome, key_of(outcome))
+                elif type(outcome) not in ends:
+                    several = self._route(outcome)
             except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
                 deadline.at = NEVER
                 await self._failed(item, slot, error)
@@ -169,7 +171,7 @@ class Pool:
                     self.done += 1
                     if is_new and child is not None:  # one goes, one comes: `alive` stays
                         try:
-                            channels[child.stage].put_nowait(child)
+                            put_nowait(child)
                         except (QueueFull, ChannelClosed):
                             await self._put((child,), slot)
                     else:

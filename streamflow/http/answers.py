@@ -30,6 +30,7 @@ _SECRET_PARAMETER = re.compile(
     r"(?i)(?:^|[_-])(?:api[_-]?key|key|token|mailto|e?-?mail|password|secret|sig|signature|credential|auth)(?:$|[_-])"
 )
 _PAIR = re.compile(r"([\w.-]{1,40})=([^&#\s\"'<>]+)", re.ASCII)
+_PUNCTUATION = ".,:;!?)"
 _SHORTEST = 4  # a shorter secret would blank out ordinary words
 _SNIPPET = 200
 _LONGEST_URL = 500
@@ -105,7 +106,10 @@ class Redaction:
 
 
 def _without_value(pair: re.Match[str]) -> str:
-    return f"{pair[1]}={MARK}" if _SECRET_PARAMETER.search(pair[1]) else pair[0]
+    """The pair without a secret value. What may be the sentence's punctuation is left to it."""
+    if not _SECRET_PARAMETER.search(pair[1]):
+        return pair[0]
+    return f"{pair[1]}={MARK}{pair[2][len(pair[2].rstrip(_PUNCTUATION)) :]}"
 
 
 def origin(url: URL) -> tuple[str, str | None, int | None]:

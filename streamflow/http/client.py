@@ -1,7 +1,7 @@
 """The client of one external API: every call under its limit, every answer typed, every failure one of our
 errors.
 
-A call waits for its grant, is sent, and gives the grant back as soon as the body is read: decoding happens
+A call waits for its grant, tells it when it is sent, and gives it back as soon as the body is read: decoding happens
 outside, because a service that allows three calls in flight would otherwise wait for our processor. Nothing
 is retried here; the engine does that by item. A redirect is a call of its own.
 
@@ -34,7 +34,8 @@ from streamflow.http.answers import (
 )
 from streamflow.http.body import Silent, next_chunk
 from streamflow.http.failures import failure
-from streamflow.limits.limit import Limit
+from streamflow.http.sending import telling
+from streamflow.limits.limit import Grant, Limit
 
 T = TypeVar("T")
 
@@ -75,7 +76,8 @@ def user_agent(email: str | None = None) -> str:
 
 
 def open_session(*, trust_env: bool = False) -> aiohttp.ClientSession:
-    """The session that the clients of a run share: no cookies, and no cap on connections, as limits do that.
+    """The session that the clients of a run share: no cookies, and no cap on connections, as limits do that. It
+    tells grants when their requests are sent.
 
     Proxies and `.netrc` of the environment are used with `trust_env` only.
     """
@@ -83,6 +85,7 @@ def open_session(*, trust_env: bool = False) -> aiohttp.ClientSession:
         connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
         cookie_jar=aiohttp.DummyCookieJar(),
         trust_env=trust_env,
+        trace_configs=[telling()],
     )
 
 
@@ -238,10 +241,10 @@ class Client:
             target = url.update_query(query) if query else url
         except (ValueError, TypeError):
             raise PermanentError(f"No URL can be made of the parameters for {url.path}", service=service.name) from None
-        async with self.limit(cost):
+        async with self.limit(cost) as grant:
             try:
                 async with asyncio.timeout(service.timeout):
-                    response = await self._exchange(method, target, sent, data)
+                    response = await self._exchange(method, target, sent, data, grant)
             except TimeoutError:
                 raise self._unreachable(target, f"did not answer within {service.timeout:g} s") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -250,9 +253,15 @@ class Client:
             self._raise_for_status(response)
         return response
 
-    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], data: Any) -> Response:
+    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], data: Any, grant: Grant) -> Response:
         async with self._session.request(
-            method, url, headers=headers, data=data, allow_redirects=False, timeout=self._timeout
+            method,
+            url,
+            headers=headers,
+            data=data,
+            allow_redirects=False,
+            timeout=self._timeout,
+            trace_request_ctx=grant,
         ) as answer:
             body = await self._body(answer)
             return Response(answer.status, answer.headers, body, url)

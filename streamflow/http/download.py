@@ -28,8 +28,9 @@ from streamflow.http.answers import MAX_REDIRECTS, REDIRECTS, Redaction, Respons
 from streamflow.http.body import Silent, next_chunk
 from streamflow.http.client import user_agent
 from streamflow.http.failures import failure
+from streamflow.http.sending import telling
 from streamflow.limits.headers import retry_after
-from streamflow.limits.limit import Limit
+from streamflow.limits.limit import Grant, Limit
 
 _HEAD = 1024
 _BLOCK = 2**20  # bytes that are hashed and written at once, in a thread
@@ -93,6 +94,7 @@ class Downloader:
             trust_env=False,
             max_line_size=_HEADER,
             max_field_size=_HEADER,
+            trace_configs=[telling()],
         )
         self._session = await self._stack.enter_async_context(session)
         return self
@@ -127,11 +129,11 @@ class Downloader:
             for _ in range(MAX_REDIRECTS + 1):
                 shown = self._redaction.url(target)
                 self._check(target, shown)
-                async with self.limit():
+                async with self.limit() as grant:
                     began = clock()
                     try:
                         async with asyncio.timeout(left):
-                            result = await self._hop(target, shown, into, max_bytes or self._max_bytes, accept)
+                            result = await self._hop(target, shown, into, max_bytes or self._max_bytes, accept, grant)
                     except TimeoutError:
                         raise Unreachable(
                             f"{name} did not send the whole file within {self._timeout:g} s: {shown}", service=name
@@ -166,7 +168,7 @@ class Downloader:
             raise ForbiddenAddress(f"{name} leads to an address in an unusual notation: {shown}", service=name)
 
     async def _hop(
-        self, url: URL, shown: str, into: Path, cap: int, accept: Callable[[bytes], None] | None
+        self, url: URL, shown: str, into: Path, cap: int, accept: Callable[[bytes], None] | None, grant: Grant
     ) -> Downloaded | URL:
         """One request: the file, or where to go on."""
         if self._session is None:
@@ -175,7 +177,11 @@ class Downloader:
         try:
             async with asyncio.timeout(self._idle_timeout) as silence:
                 answer = await self._session.get(
-                    url, headers=self._headers, allow_redirects=False, timeout=aiohttp.ClientTimeout(total=None)
+                    url,
+                    headers=self._headers,
+                    allow_redirects=False,
+                    timeout=aiohttp.ClientTimeout(total=None),
+                    trace_request_ctx=grant,
                 )
             async with answer:
                 if answer.status in REDIRECTS and "location" in answer.headers:

@@ -9,6 +9,9 @@ The rules of the line:
 - Calls are spaced evenly, because services count in sliding windows: a bucket that may run full lets twice
   its limit through in one window. The configured rate is lowered by `margin`, since calls that leave evenly
   do not arrive evenly.
+- Grants that are spaced are not yet calls that are spaced: one that opens a connection leaves later than those
+  after it. So the window is also counted by when calls were sent, which whoever makes them tells by
+  `Grant.sent`; a call counts as not sent yet until that, or until its grant ends.
 - Waiting suspends the item's deadline. Holding a grant is counted on the deadline, so that the engine can
   refuse a stage that yields while it holds one.
 
@@ -20,6 +23,7 @@ A window of calls of different cost, a circuit breaker and a concurrency that ad
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +34,7 @@ from aiolimiter import AsyncLimiter
 from streamflow import deadline
 from streamflow.errors import CostTooLarge
 from streamflow.limits.headers import MAX_PAUSE, Told, exhausted, retry_after, told
+from streamflow.limits.window import Window
 
 _SILENT_PAUSE = 60.0
 """Seconds. The longest pause after a refusal that does not say how long."""
@@ -62,7 +67,7 @@ class Allowance:
 class LimitState:
     """A limit at one moment. `configured` is what we were given, `learnt` what the service's headers named,
     `effective` what holds. `paused_for` is in seconds, 0 while not paused; `granted` counts calls since the
-    start."""
+    start, `held` is the sum of the seconds for which each of them held its grant."""
 
     name: str
     configured: Allowance
@@ -73,17 +78,30 @@ class LimitState:
     granted: int
     paused_for: float
     paused_reason: str | None
+    held: float = 0.0
 
 
 class Grant:
     """One call's leave to go ahead: `async with limit() as grant: …`. Usable once."""
 
-    __slots__ = ("_cost", "_item", "_limit")
+    __slots__ = ("_cost", "_item", "_limit", "_told")
 
     def __init__(self, limit: Limit, cost: float) -> None:
         self._limit = limit
         self._cost = cost
         self._item: deadline.Deadline | None = None
+        self._told = False
+
+    def sent(self) -> None:
+        """Tell that the call leaves now. A call that holds its grant for longer than an instant should, or it keeps
+        its place in the window for as long again. Told once more, it counts as another call: a request that is
+        repeated on a fresh connection may have been counted already.
+        """
+        window = self._limit._window
+        if self._told:
+            window.take(self._cost)
+        self._told = True
+        window.sent(self._cost, asyncio.get_running_loop().time())
 
     async def __aenter__(self) -> Grant:
         limit = self._limit
@@ -102,7 +120,10 @@ class Grant:
     ) -> None:
         if self._item is not None:
             self._item.held -= 1
-        self._limit._give_back()
+        limit, now = self._limit, asyncio.get_running_loop().time()
+        if not self._told:
+            limit._window.sent(self._cost, now)  # or it never will be; nobody knows, so it counts
+        limit._give_back(now)
 
 
 class Limit:
@@ -143,11 +164,13 @@ class Limit:
         self._bucket: AsyncLimiter | None = None
         self._bucket_for: tuple[float, float, int] | None = None
         self._spacing = 0.0  # seconds between calls of cost one
+        self._window = Window()
         self._owed_until = 0.0  # until then a dear call keeps the rate for itself
         self._freed: asyncio.Future[None] | None = None  # the head waits on it for a slot
         self._in_use = 0
         self._waiting = 0
         self._granted = 0
+        self._held = 0.0  # ends minus beginnings of grants, so that of those in use the end is missing
         self._paused_until = 0.0
         self._paused_reason: str | None = None
 
@@ -212,7 +235,8 @@ class Limit:
 
     def snapshot(self) -> LimitState:
         """The limit as it is now, for status and tests. Call it on the loop."""
-        paused_for = max(0.0, self._paused_until - asyncio.get_running_loop().time())
+        now = asyncio.get_running_loop().time()
+        paused_for = max(0.0, self._paused_until - now)
         given, said = self._given(), self._told
         return LimitState(
             name=self.name,
@@ -224,6 +248,7 @@ class Limit:
             granted=self._granted,
             paused_for=paused_for,
             paused_reason=self._paused_reason if paused_for else None,
+            held=max(0.0, self._held + self._in_use * now),
         )
 
     # What holds
@@ -260,9 +285,10 @@ class Limit:
         if self._effective.rate is None or cost == 0:
             return True
         bucket = self._bucket
-        if bucket is None or self._retuned() or asyncio.get_running_loop().time() < self._owed_until:
+        if bucket is None or self._retuned():
             return False
-        return bucket.has_capacity(self._share(cost))
+        now = asyncio.get_running_loop().time()
+        return self._free_at(cost, now) <= now and bucket.has_capacity(self._share(cost))
 
     async def _take_ready(self, cost: float) -> None:
         if self._bucket is not None and cost:
@@ -279,10 +305,17 @@ class Limit:
             self._waiting -= 1
 
     def _grant(self, cost: float) -> None:
+        now = asyncio.get_running_loop().time()
         self._in_use += 1
         self._granted += 1
+        self._held -= now
+        self._window.take(cost)
         if self._bucket is not None and cost > self._share(cost):
-            self._owed_until = asyncio.get_running_loop().time() + cost * self._spacing
+            self._owed_until = now + cost * self._spacing
+
+    def _free_at(self, cost: float, now: float) -> float:
+        """When the bucket may be asked at the earliest. While nobody else is granted, that moment stays free."""
+        return max(self._owed_until, self._window.free_at(cost, now))
 
     def _share(self, cost: float) -> float:
         """What a call takes out of the bucket, which holds a burst. The calls after it wait out the rest."""
@@ -306,7 +339,8 @@ class Limit:
     async def _pay(self, cost: float) -> None:
         """Wait for the rate. Takes its place in the same step in which it returns, or nothing."""
         while cost and (bucket := await self._current_bucket()) is not None:
-            if (left := self._owed_until - asyncio.get_running_loop().time()) > 0:
+            now = asyncio.get_running_loop().time()
+            if (left := self._free_at(cost, now) - now) > 0:
                 await asyncio.sleep(left)
                 continue
             await bucket.acquire(self._share(cost))
@@ -322,6 +356,7 @@ class Limit:
         effective = self._effective
         if effective.rate is None or effective.per is None:
             self._bucket = None
+            self._window.resize(float("inf"), 0.0)
             return None
         if self._bucket is None or self._retuned():
             first = self._bucket is None
@@ -331,6 +366,9 @@ class Limit:
             late = min(_LATE, effective.per * self._margin / 4)
             size = burst + late / spacing
             self._bucket = AsyncLimiter(size, size * spacing)
+            # As the spacing has it, `calls` and a burst take `calls` spacings; the first of them is no extra.
+            calls = math.ceil(effective.rate)
+            self._window.resize(calls + burst - 1, calls * spacing - late)
             self._bucket_for = (effective.rate, effective.per, burst)
             if not first:
                 await self._bucket.acquire(size)  # an empty bucket never waits
@@ -339,8 +377,9 @@ class Limit:
     def _paused(self) -> bool:
         return self._paused_until > 0 and asyncio.get_running_loop().time() < self._paused_until
 
-    def _give_back(self) -> None:
+    def _give_back(self, now: float) -> None:
         self._in_use -= 1
+        self._held += now
         self._wake_head()
 
     def _wake_head(self) -> None:

@@ -2,8 +2,9 @@
 
 The ideal is the slowest limit's or stage's work plus one item's remaining path. A limit's work is its calls, each at
 the pace that its rate and its concurrency allow; a stage's work is what it took in the sequential run, spread over its
-workers. The remaining path is the mean time that an item spends in everything else, since the first item must reach
-the bottleneck and the last must leave it.
+workers. The remaining path is the time that one item spends in everything else, since the first must reach the
+bottleneck and the last must leave it: it is that of the sequential run's first item, start of workers and connections
+included. The ideal is that of the limit or stage for which both together are the most.
 """
 
 from __future__ import annotations
@@ -112,21 +113,26 @@ def ideal(pipeline: Pipeline, sequential: Measured, concurrent: Measured, latenc
     """What the module's text says, from the trace of the sequential run and the limits of the concurrent one."""
     totals: dict[str, float] = {}
     counts: dict[str, int] = {}
+    firsts: dict[str, float] = {}
     for span in sequential.summary.spans:
-        totals[span.stage] = totals.get(span.stage, 0.0) + span.end - span.start
+        seconds = span.end - span.start
+        firsts.setdefault(span.stage, seconds)
+        totals[span.stage] = totals.get(span.stage, 0.0) + seconds
         counts[span.stage] = counts.get(span.stage, 0) + 1
-    means = {stage: total / counts[stage] for stage, total in totals.items()}
-    cores = os.cpu_count() or 1
-    works: list[tuple[float, str, float]] = []
+    path = sum(firsts.values())
+    candidates: list[tuple[float, str, float]] = []
     for stage in pipeline.stages:
-        workers = stage.workers if stage.runs_in == "loop" else min(stage.workers, cores)
-        works.append((totals.get(stage.name, 0.0) / workers, f"stage {stage.name}", means.get(stage.name, 0.0)))
+        if stage.name in totals:
+            most = stage.workers if stage.runs_in == "loop" else min(stage.workers, os.cpu_count() or 1)
+            work = totals[stage.name] / min(most, counts[stage.name])
+            rest = path - firsts[stage.name]
+            candidates.append((work + rest, f"stage {stage.name}", rest))
     for state in concurrent.limits:
         call = latency.get(state.name, 0.0)
-        works.append((state.granted * _pace(state, call), f"limit {state.name}", call))
-    work, bottleneck, of_one = max(works)
-    path = max(0.0, sum(means.values()) - of_one)
-    return Ideal(work + path, bottleneck, path)
+        rest = max(0.0, path - call)
+        if state.granted:
+            candidates.append((state.granted * _pace(state, call) + rest, f"limit {state.name}", rest))
+    return Ideal(*max(candidates, default=(0.0, "nothing", 0.0)))
 
 
 def _pace(state: LimitState, call: float) -> float:

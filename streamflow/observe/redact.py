@@ -19,14 +19,12 @@ _SECRET_KEY = re.compile(
     r"(?:^|_)(?:api_?key|apikey|token|password|passwd|secret|authorization|cookie|credentials?|private_key"
     r"|mailto|e_?mail|mail)(?:_|$)"
 )
+_PARAMETER = re.compile(
+    r"(?i)([?&](?:api[_-]?key|key|access[_-]?token|token|mailto|e?mail|password|client[_-]?secret|secret"
+    r"|sig|signature|x-amz-[a-z-]+)=)([^&#\s\"'<>]+)"
+)
+_PUNCTUATION = ".,:;!?)"
 _SHAPES = (
-    (
-        re.compile(
-            r"(?i)([?&](?:api[_-]?key|key|access[_-]?token|token|mailto|e?mail|password|client[_-]?secret|secret"
-            r"|sig|signature|x-amz-[a-z-]+)=)[^&#\s\"'<>]+"
-        ),
-        rf"\1{MARK}",
-    ),
     (re.compile(r"(?i)\b((?:bearer|basic|token)\s+)(?=\S*\d)[a-z0-9._~+/-]{12,}=*"), rf"\1{MARK}"),
     (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/@\s]+@"), rf"\1{MARK}@"),
 )
@@ -82,9 +80,15 @@ class Redactor:
         text = text[: 2 * _TEXT] if cut else text
         if self._known is not None:
             text = self._known.sub(MARK, text)
+        text = _PARAMETER.sub(_without_value, text)
         for shape, replacement in _SHAPES:
             text = shape.sub(replacement, text)
         return f"{text[:_TEXT]}…" if cut or len(text) > _TEXT else text
+
+
+def _without_value(pair: re.Match[str]) -> str:
+    """The parameter without its value. What may be the sentence's punctuation is left to it."""
+    return f"{pair[1]}{MARK}{pair[2][len(pair[2].rstrip(_PUNCTUATION)) :]}"
 
 
 def _describe(value: object) -> str:

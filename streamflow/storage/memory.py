@@ -58,9 +58,7 @@ class MemoryStore:
     def _admit(self, children: Sequence[Item]) -> list[Item]:
         fresh = []
         for child in children:
-            live = self._live[child.stage]
-            if child.key not in live:
-                live[child.key] = child
+            if self._live[child.stage].setdefault(child.key, child) is child:
                 fresh.append(child)
         return fresh
 

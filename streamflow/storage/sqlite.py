@@ -75,11 +75,13 @@ class SqliteStore:
 
     async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
         try:
-            connection = await aiosqlite.connect(
-                self._path, isolation_level=None, timeout=self._busy_timeout, factory=WriteConnection
-            )
+            # aiosqlite does not wait for its thread when it cannot connect.
+            await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
         except sqlite3.Error as error:
             raise WorkspaceError(f"{self._path} cannot be opened: {error}; check the folder's rights") from error
+        connection = await aiosqlite.connect(
+            self._path, isolation_level=None, timeout=self._busy_timeout, factory=WriteConnection
+        )
         self._stack.push_async_callback(connection.close)
         try:
             return await self._prepare(connection, plan, refresh)

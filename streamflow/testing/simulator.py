@@ -35,12 +35,13 @@ SETTINGS = "/_simulator/settings"
 
 @dataclass(slots=True)
 class Call:
-    """One request: its decoded path without the query, and its headers."""
+    """One request: its decoded path without the query, its headers, and the body of one that has one."""
 
     method: str
     path: str
     query_string: str
     headers: Mapping[str, str]
+    body: bytes = b""
     _query: dict[str, str] | None = field(default=None, repr=False)
 
     @property
@@ -200,6 +201,8 @@ class Simulator:
         if path.startswith("/_simulator/"):
             return await self._control(request, path)
         call = Call(request.method, unquote(path) if "%" in path else path, query, request.headers)
+        if request.can_read_body:
+            call.body = await request.content.read()
         route, key = self.identify(call)
         self.calls[key] += 1
         self.routes[route] += 1
@@ -233,9 +236,12 @@ class Simulator:
         delay = self.latency
         if fault is not None:
             delay += fault.delay
+        # Our own work is part of the latency: it is what a service's answer takes, not what ours takes more.
+        ready_at = asyncio.get_running_loop().time() + delay
+        reply = self._faulty(fault, call, key, allowance)
+        delay = ready_at - asyncio.get_running_loop().time()
         if delay > 0:
             await asyncio.sleep(delay)
-        reply = self._faulty(fault, call, key, allowance)
         if reply is not None and reply.delay > 0:
             await asyncio.sleep(reply.delay)
         return reply

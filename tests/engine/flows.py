@@ -92,8 +92,8 @@ async def play(
 ) -> Played:
     """Run a pipeline, see that no task outlives it, and read its tables.
 
-    `watch` is given the run before it starts; a coroutine that it returns runs beside it. A run that takes longer
-    than `patience` seconds hangs, and fails.
+    `watch` is given the run before it starts; a coroutine that it returns runs beside it, no longer than the run. A
+    run that takes longer than `patience` seconds hangs, and fails.
     """
     store = store if store is not None else MemoryStore()
     events: list[Event] = []
@@ -110,8 +110,8 @@ async def play(
             summary = await run()
             left = asyncio.all_tasks() - before
             assert not {task for task in left if task.get_name() != "AnyIO process pool shutdown task"}, left
-            if watcher is not None:
-                await watcher
+            if watcher is not None and watcher.done():
+                watcher.result()
     finally:
         if watcher is not None:
             watcher.cancel()
@@ -125,7 +125,7 @@ async def play(
 
 async def until(condition: Callable[[], bool]) -> None:
     """Let the others run until something holds."""
-    while not condition():
+    while not condition():  # noqa: ASYNC110 - what is waited for has no event of its own
         await asyncio.sleep(0)
 
 

@@ -86,6 +86,13 @@ def test_urls_are_shown_without_secrets(url: str, shown: str | None) -> None:
     assert "k-word" not in result
 
 
+def test_the_punctuation_after_a_secret_value_is_kept() -> None:
+    text = "404 to http://h/?mailto=me@example.org: no such work (see http://h/?api_key=k-word)."
+    shown = Redaction().text(text)
+    assert shown == "404 to http://h/?mailto=[redacted]: no such work (see http://h/?api_key=[redacted])."
+    assert Redaction().text(shown) == shown
+
+
 def test_known_secrets_are_taken_out_in_every_form() -> None:
     redaction = Redaction(["p+w/d é!", "abc"])
     assert redaction.text("p+w/d é! p%2Bw%2Fd%20%C3%A9%21 p%2Bw%2Fd+%C3%A9%21") == "[redacted] [redacted] [redacted]"

@@ -7,8 +7,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-import bibtexparser
 import pytest
+from bibtexparser.entrypoint import parse_file
 
 from benchmarks.matching import Ended, found, judged, published
 from stages.literature.identifiers import normal_doi
@@ -155,12 +155,12 @@ def test_each_work_is_closed_or_downloaded_as_its_copies_allow(calm: Calm) -> No
 
 
 def test_the_bibliography_lists_every_work_with_its_file(calm: Calm) -> None:
-    library = bibtexparser.parse_file(str(calm.ran.workspace / "library.bib"))
+    library = parse_file(str(calm.ran.workspace / "library.bib"))
     assert not library.failed_blocks
     assert len(library.entries) == len(calm.ran.rows("with_metadata"))
-    files = {entry.get("file").value for entry in library.entries if entry.get("file")}
+    files = {one.value for entry in library.entries if (one := entry.get("file"))}
     assert files == {row["file"] for row in calm.ran.rows("downloaded_references")}
-    dois = {entry.get("doi").value for entry in library.entries if entry.get("doi")}
+    dois = {one.value for entry in library.entries if (one := entry.get("doi"))}
     assert dois == {row["doi"] for row in calm.ran.rows("with_metadata") if row["doi"]}
 
 

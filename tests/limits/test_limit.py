@@ -74,6 +74,132 @@ def test_late_wake_ups_are_made_up_for_without_exceeding_a_window() -> None:
     assert busiest(times, 1.0) <= 100
 
 
+async def arrivals(
+    limit: Limit, *, callers: int, calls: int, latency: float, opening: Callable[[int], float]
+) -> list[float]:
+    """When the calls of `callers` tasks reach the service. Each takes an idle connection, or opens one, the n-th in
+    `opening(n)` seconds; `latency` after it is sent, it has its answer."""
+    times: list[float] = []
+    idle: list[object] = []
+    opened = 0
+
+    async def call() -> None:
+        nonlocal opened
+        async with limit() as grant:
+            if idle:
+                idle.pop()
+            else:
+                opened += 1
+                await asyncio.sleep(opening(opened - 1))
+            grant.sent()
+            times.append(now())
+            await asyncio.sleep(latency)
+            idle.append(object())
+
+    async def work() -> None:
+        for _ in range(calls):
+            await call()
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(callers):
+            group.create_task(work())
+    return sorted(times)
+
+
+@pytest.mark.parametrize(
+    "opening",
+    [
+        lambda number: 0.15,
+        lambda number: 0.15 if number == 0 else 0.0,
+        lambda number: 0.9 - 0.1 * number if number < 9 else 0.0,  # all of them at once
+        lambda number: 5.0 if number % 2 else 0.0,
+    ],
+)
+@pytest.mark.parametrize("latency", [0.01, 0.5, 2.0])
+@pytest.mark.parametrize(("rate", "concurrency", "burst"), [(10, 3, 1), (10, None, 1), (10, None, 4), (1, None, 1)])
+def test_calls_that_leave_late_fill_no_window(
+    rate: int, concurrency: int | None, burst: int, latency: float, opening: Callable[[int], float]
+) -> None:
+    """The first calls open connections: granted evenly, they would arrive within one window with those after them."""
+    limit = Limit("api", rate=rate, concurrency=concurrency, burst=burst)
+    times = run_virtual(arrivals(limit, callers=20, calls=3, latency=latency, opening=opening))
+    assert len(times) == 60
+    assert busiest(times, 1.0) <= rate + burst - 1
+
+
+def test_while_nothing_is_sent_no_more_than_a_window_is_granted() -> None:
+    async def main() -> None:
+        limit, connected = Limit("api", rate=10), asyncio.Event()
+        times: list[float] = []
+
+        async def call() -> None:
+            async with limit() as grant:
+                await connected.wait()
+                grant.sent()
+                times.append(now())
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(15):
+                group.create_task(call())
+            await asyncio.sleep(3600)
+            assert limit.snapshot().granted == 10
+            connected.set()
+        assert busiest(times, 1.0) == 10
+
+    run_virtual(main())
+
+
+def test_a_call_that_does_not_tell_counts_when_it_ends() -> None:
+    async def main() -> list[float]:
+        limit, times = Limit("api", rate=1, margin=0.0), list[float]()
+
+        async def call() -> None:
+            async with limit():
+                times.append(now())
+                await asyncio.sleep(5)  # it may be sent at any time of these
+
+        await asyncio.gather(call(), call())
+        return times
+
+    assert run_virtual(main()) == pytest.approx([0.0, 6.0], abs=1e-3)
+
+
+def test_a_request_that_is_repeated_counts_twice() -> None:
+    async def main() -> list[float]:
+        limit, times = Limit("api", rate=3, margin=0.0), list[float]()
+        for again in (True, False, False):
+            async with limit() as grant:
+                grant.sent()
+                times.append(now())
+                if again:
+                    grant.sent()
+        return times
+
+    assert run_virtual(main()) == pytest.approx([0.0, 1 / 3, 1.0], abs=1e-3)
+
+
+@pytest.mark.parametrize("latency", [0.05, 0.5])
+@pytest.mark.parametrize(("rate", "per"), [(5, 1.0), (50, 1.0), (200, 1.0), (5, 0.1), (300, 60.0)])
+def test_long_calls_on_open_connections_use_the_rate(rate: int, per: float, latency: float) -> None:
+    limit = Limit("api", rate=rate, per=per)
+    # A loop is never quite prompt: between the grant and the sending pass a few tenths of a millisecond.
+    prompt = run_virtual(arrivals(limit, callers=200, calls=3, latency=latency, opening=lambda number: 0.0003))
+    assert (len(prompt) - 1) / (prompt[-1] - prompt[0]) == pytest.approx(rate / per * 0.98, rel=0.01)
+    assert busiest(prompt, per) <= rate
+
+
+def test_the_time_that_grants_were_held_is_added_up() -> None:
+    async def main() -> None:
+        limit = Limit("api", concurrency=2)
+        await grants(limit, waiters=3, calls=2, hold=5)
+        assert limit.snapshot().held == pytest.approx(30)
+        async with limit():
+            await asyncio.sleep(7)
+            assert limit.snapshot().held == pytest.approx(37)  # those under way so far
+
+    run_virtual(main())
+
+
 def test_an_idle_limit_lets_only_its_burst_through_at_once() -> None:
     async def main(burst: int) -> int:
         limit = Limit("api", rate=10, burst=burst)
@@ -187,7 +313,8 @@ async def by_slot(limit: Limit) -> object:
     """Keep the line waiting for a slot for a second."""
 
     async def hold() -> None:
-        async with limit():
+        async with limit() as grant:
+            grant.sent()
             await asyncio.sleep(1)
 
     tasks = [asyncio.create_task(hold()) for _ in range(2)]

@@ -144,6 +144,12 @@ def test_credentials_are_known_by_their_shape(text: str) -> None:
     assert MARK in redacted
 
 
+def test_what_was_redacted_before_and_the_punctuation_after_it_stay() -> None:
+    """The client redacts its messages; they pass here on their way to the log and to the summary."""
+    text = "answered 404 to https://x.org/?mailto=[redacted]: Resource not found (see ?key=hidden)."
+    assert Redactor().text(text) == text.replace("hidden", MARK)
+
+
 def test_ordinary_words_are_left_alone() -> None:
     title = "Basic understanding of token economies: a secret password? me@home"
     assert Redactor(["a", ""]).text(title) == title

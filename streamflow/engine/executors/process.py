@@ -35,6 +35,7 @@ async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[
     limiter = anyio.CapacityLimiter(stage.workers)
     wanted = dict(stage.signature.resources)
     memory, seconds, parent = stage.memory, max(1, int(stage.timeout)), os.getpid()
+    file = _hide_main()
 
     async def call(record: Any) -> Any:
         try:
@@ -59,7 +60,24 @@ async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[
             raise error
         return value
 
-    yield call
+    try:
+        yield call
+    finally:
+        if file is not None:
+            sys.modules["__main__"].__file__ = file
+
+
+def _hide_main() -> str | None:
+    """Keep workers from running the program's main module again; its file, to be put back.
+
+    anyio runs the file of `__main__` in each worker, so that functions defined there can be found. A process stage's
+    function is never defined there, and running a program's start again costs a second, or starts it again where
+    the file has no `if __name__ == "__main__"`.
+    """
+    file = getattr(sys.modules["__main__"], "__file__", None)
+    if file is not None:
+        del sys.modules["__main__"].__file__
+    return file
 
 
 # --- inside the worker ---------------------------------------------------------------------------------------------
@@ -85,10 +103,10 @@ def _work(
             if kind not in _opened:
                 _opened[kind] = kind(WorkerContext(workspace)).__enter__()
         return function(record, **{name: _opened[kind] for name, kind in wanted.items()}), None
-    except Exception as error:  # noqa: BLE001 - it is the call's value: the engine decides
-        return None, _portable(error)
     except SystemExit as error:
         return None, WorkerDied(f"the function called sys.exit({error.code!r})")
+    except BaseException as error:  # noqa: BLE001 - it is the call's value: the engine decides
+        return None, _portable(error)
 
 
 def _confine(parent: int) -> None:
@@ -115,12 +133,15 @@ def _limit(memory: int, seconds: int) -> None:
         resource.setrlimit(kind, (soft, hard))
 
 
-def _portable(error: Exception) -> Exception:
-    """The error itself where it can be pickled and read back, else one that tells the same."""
+def _portable(error: BaseException) -> Exception:
+    """The error itself where it is an Exception that can be pickled and read back, else one that tells the same."""
     error.__cause__ = error.__context__ = None
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     except Exception:  # noqa: BLE001 - whatever a foreign class does when pickled
-        text = "".join(traceback.format_exception_only(error)).strip()
-        return RuntimeError(text)
-    return error.with_traceback(None)
+        return _told(error)
+    return _told(error) if not isinstance(error, Exception) else error.with_traceback(None)
+
+
+def _told(error: BaseException) -> RuntimeError:
+    return RuntimeError("".join(traceback.format_exception_only(error)).strip())

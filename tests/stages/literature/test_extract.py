@@ -11,8 +11,8 @@ from fpdf import FPDF
 
 from stages.literature import extract as module
 from stages.literature.extract import extract, extract_file
+from stages.literature.extraction.pdftext import Pdf
 from stages.literature.library import Library
-from stages.literature.pdftext import Pdf
 from stages.literature.records import Paper
 from streamflow.engine.context import WorkerContext
 from streamflow.errors import Reject, Skip

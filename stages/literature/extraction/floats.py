@@ -7,10 +7,10 @@ from collections import Counter
 from collections.abc import Callable
 from itertools import pairwise
 
-from stages.literature.headings import is_caption
-from stages.literature.layout import Line
-from stages.literature.likeness import likeness, starts_with_author
-from stages.literature.splitting import leading
+from stages.literature.extraction.headings import is_caption
+from stages.literature.extraction.layout import Line
+from stages.literature.extraction.likeness import likeness, starts_with_author
+from stages.literature.extraction.splitting import leading
 
 _MARKER = re.compile(r"[\[(]?\d{1,4}[\]).]?\s*")
 

@@ -9,8 +9,8 @@ import re
 from collections import defaultdict
 from dataclasses import dataclass
 
-from stages.literature.layout import Line
-from stages.literature.likeness import UPPER, likeness
+from stages.literature.extraction.layout import Line
+from stages.literature.extraction.likeness import UPPER, likeness
 
 _STYLES = {
     "bracket": re.compile(r"[\[［〔【]\s*(\d{1,4})\s*[\]］〕】]\s*[.:]?"),

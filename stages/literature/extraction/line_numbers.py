@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from statistics import median
 
-from stages.literature.headings import begins_references
-from stages.literature.pdftext import Word
+from stages.literature.extraction.headings import begins_references
+from stages.literature.extraction.pdftext import Word
 
 _STEPS = (1, 2, 5, 10)
 _MOST_DIGITS = 5
@@ -23,6 +23,8 @@ _SLIP = 2.0
 """Points that the edges of numbers in one strip may differ by."""
 _NEAR = 9.0
 """Type sizes between a number and its line: wider margins are not seen."""
+_SMALL = 0.85
+"""Of the text's size: numbers this small may stand in a gutter so narrow that they touch the text of both columns."""
 _LEAST = 8
 """Numbered lines on a page that prove something by themselves."""
 _COVERED = 0.8
@@ -142,8 +144,9 @@ def _strip(ordered: list[Word], baselines: list[float], chain: list[Word]) -> _S
     first = bisect_left(baselines, chain[0].y - 0.6 * size)
     last = bisect_right(baselines, chain[-1].y + 0.6 * size)
     others = [word for word in ordered[first:last] if id(word) not in members]
+    small = bool(others) and size < _SMALL * median(word.size for word in others)
     crossing = sum(word.x0 < x1 + 0.25 * size and word.x1 > x0 - 0.25 * size for word in others)
-    if crossing > (1 - _CLEAR) * len(others):
+    if crossing > (1 - _CLEAR) * len(others) and not (small and len(chain) >= _LEAST):
         return None
     step = int(chain[1].text) - int(chain[0].text)
     best: _Strip | None = None

@@ -9,8 +9,15 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from itertools import pairwise
 
-from stages.literature.layout import Line
-from stages.literature.likeness import dated, ends_like, likeness, starts_like, starts_with_author, starts_with_authors
+from stages.literature.extraction.layout import Line
+from stages.literature.extraction.likeness import (
+    dated,
+    ends_like,
+    likeness,
+    starts_like,
+    starts_with_author,
+    starts_with_authors,
+)
 
 _LEAST_INDENT = 3.0
 _WIDEST_INDENT = 60.0

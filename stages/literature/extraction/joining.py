@@ -7,8 +7,8 @@ import unicodedata
 from collections.abc import Container
 from itertools import pairwise
 
-from stages.literature.glyphs import HYPHEN
-from stages.literature.layout import Line
+from stages.literature.extraction.glyphs import HYPHEN
+from stages.literature.extraction.layout import Line
 
 _HYPHENS = f"-{HYPHEN}‐‑"
 _LAST_TOKEN = re.compile(r"\S+$")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from fpdf import FPDF
 
-from stages.literature import glyphs, pdftext
-from stages.literature.joining import text_of
-from stages.literature.layout import Line
-from stages.literature.pdftext import Word
+from stages.literature.extraction import glyphs, pdftext
+from stages.literature.extraction.joining import text_of
+from stages.literature.extraction.layout import Line
+from stages.literature.extraction.pdftext import Word
 
 WORDS = frozenset({"recognizing", "self-supervised", "long-term"})
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from stages.literature.likeness import UPPER
+from stages.literature.extraction.likeness import UPPER
 
 _LOWER_PARTICLES = frozenset(
     {

@@ -7,12 +7,12 @@ from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
-from stages.literature.floats import usual_size, without_floats
-from stages.literature.headings import begins_references, follows_references, is_lettered
-from stages.literature.layout import Line
-from stages.literature.likeness import ends_like, is_biography, likeness, starts_like, starts_with_author
-from stages.literature.markers import Chain, best_chain
-from stages.literature.splitting import entries, entry_starts, goodness, leading, worth
+from stages.literature.extraction.floats import usual_size, without_floats
+from stages.literature.extraction.headings import begins_references, follows_references, is_lettered
+from stages.literature.extraction.layout import Line
+from stages.literature.extraction.likeness import ends_like, is_biography, likeness, starts_like, starts_with_author
+from stages.literature.extraction.markers import Chain, best_chain
+from stages.literature.extraction.splitting import entries, entry_starts, goodness, leading, worth
 
 MOST_LISTS = 200
 _RUN_IN = re.compile(r"(?:references?|bibliography|literature cited)\s*[:.]?\s*(?=\[\s*1\s*\]|1\.\s)", re.IGNORECASE)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 
-from stages.literature.guess_names import FAMILY_FIRST, authors_end, is_title
-from stages.literature.likeness import UPPER
+from stages.literature.extraction.likeness import UPPER
+from stages.literature.extraction.names import FAMILY_FIRST, authors_end, is_title
 
 _QUOTED = re.compile(
     r"[“„«]\s*([^”“»]{4,400}?)\s*[,.]?\s*[”“»]|\"([^\"]{4,400}?)[,.]?\"|‘([^’‘]{12,400}?)[,.]?’(?!\w)"

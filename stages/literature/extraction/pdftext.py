@@ -15,8 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from stages.literature import glyphs
-from stages.literature.inflation import largest_stream
+from stages.literature.extraction import glyphs
+from stages.literature.extraction.inflation import largest_stream
 from streamflow.errors import Reject, UsageError
 
 MOST_BYTES = 512 * 2**20
@@ -138,7 +138,7 @@ def opened(path: Path, name: str | None = None) -> Iterator[Pdf]:
             "reading PDFs needs pypdfium2, which is not installed: pip install 'streamflow-engine[literature]'"
         ) from error
     name = name or path.name
-    _look_over(path, name)
+    look_over(path, name)
     try:
         document = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
@@ -153,7 +153,8 @@ def opened(path: Path, name: str | None = None) -> Iterator[Pdf]:
         document.close()
 
 
-def _look_over(path: Path, name: str) -> None:
+def look_over(path: Path, name: str) -> None:
+    """Raise Reject for a file that no reader should be given: no PDF, too large, or a decompression bomb. Blocks."""
     try:
         size = path.stat().st_size
         with path.open("rb") as file:

@@ -6,12 +6,13 @@ a wide caption) ends the columns above it and starts new ones below. Columns are
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_left
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
 
-from stages.literature.pdftext import Word
+from stages.literature.extraction.pdftext import Word
 
 _STEP = 1.0
 _LEAST_GUTTER = 0.7
@@ -24,6 +25,10 @@ _TALL = 12
 _ALIGNED = 0.55
 """The share of lines that begin at one place, where a strip is less tall."""
 _DEEPEST = 3
+_LEAST_OVERFULL = 6
+_LONGEST_WORD = 20
+_ADDRESS = re.compile(r"//|www\.|[\w.-]/[\w.-]|@|\w\.\w+\.\w")
+"""What words that cannot be broken look like; from `_LONGEST_WORD` letters on they are taken to be overfull."""
 
 
 @dataclass(slots=True)
@@ -77,7 +82,10 @@ def _best_gutter(words: list[Word], size: float, known: list[float]) -> list[_Zo
         return []
     bins = int((last - first) / _STEP) + 1
     crossing: list[list[float]] = [[] for _ in range(bins)]
+    overfull = _overfull(words)
     for word in words:
+        if id(word) in overfull:
+            continue
         low = max(0, int((word.x0 - half - first) / _STEP) + 1)
         high = min(bins - 1, int((word.x1 + half - first) / _STEP))
         for index in range(low, high + 1):
@@ -93,12 +101,31 @@ def _best_gutter(words: list[Word], size: float, known: list[float]) -> list[_Zo
             continue
         seen.add(key)  # every place in a strip has the same zones
         x = first + index * _STEP
-        score, zones = _scored(words, baselines, clear, x, size, known)
+        score, zones = _scored(words, baselines, clear, x, size, known, overfull)
         if score > best[0]:
             best = (score, x, zones)
     if any(len(_rows(zone.left, size)) >= _TALL <= len(_rows(zone.right, size)) for zone in best[2]):
         known.append(best[1])
     return best[2]
+
+
+def _overfull(words: list[Word]) -> set[int]:
+    """Words that run out of their column, as long addresses do: over the next column's text, or unbreakable."""
+    found: set[int] = set()
+    for at, word in enumerate(words):
+        if len(word.text) < _LEAST_OVERFULL:
+            continue
+        if len(word.text) >= _LONGEST_WORD and _ADDRESS.search(word.text):
+            found.add(id(word))
+            continue
+        for step in (-1, 1):
+            place = at + step
+            while 0 <= place < len(words) and abs(words[place].y - word.y) < 0.6 * word.size:
+                other = words[place]
+                if word.x0 + 2 * word.size < other.x0 < word.x1 - 0.3 * word.size and other.size > 0.85 * word.size:
+                    found.add(id(word))
+                place += step
+    return found
 
 
 def _clear(ys: list[float], top: float, bottom: float, least: float) -> list[tuple[float, float]]:
@@ -113,6 +140,7 @@ def _scored(
     x: float,
     size: float,
     known: list[float],
+    overfull: set[int],
 ) -> tuple[float, list[_Zone]]:
     """How many letters stand beside letters across the strip at `x`, and the zones where they do."""
     zones: list[_Zone] = []
@@ -121,7 +149,8 @@ def _scored(
     for upper, lower in clear:
         zone = _Zone(upper + 0.01, lower)
         for word in words[bisect_left(baselines, upper + 0.01) : bisect_left(baselines, lower - 0.01)]:
-            (zone.left if word.x1 < x else zone.right).append(word)
+            left = word.x1 < x or (id(word) in overfull and word.x0 < x)
+            (zone.left if left else zone.right).append(word)
         if not zone.left or not zone.right:
             continue
         wide = [max(word.x1 for word in side) - min(word.x0 for word in side) for side in (zone.left, zone.right)]

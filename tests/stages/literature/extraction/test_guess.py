@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from stages.literature.guess import guess
+from stages.literature.extraction.guess import guess
 
 PHYSICS = "O. Abramoff et al. (SENSEI Collaboration), Phys. Rev. Lett. 122, 161801 (2019)."
 APA = (

@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote
 
-from stages.literature.guess_names import first_author
-from stages.literature.guess_title import title
+from stages.literature.extraction.names import first_author
+from stages.literature.extraction.titles import title
 from stages.literature.identifiers import arxiv_of_doi, normal_arxiv_id, normal_doi
 
 _DOI = re.compile(r"\b10\.\s?\d{4,9}(?:\.\d{1,9}){0,4}\s?/\s?[^\s\"“”«»]{1,200}")

@@ -7,9 +7,9 @@ from bisect import bisect_left, insort
 from dataclasses import dataclass, field
 from statistics import median
 
-from stages.literature.columns import Column, columns
-from stages.literature.line_numbers import without_line_numbers
-from stages.literature.pdftext import Link, Page, Word
+from stages.literature.extraction.columns import Column, columns
+from stages.literature.extraction.line_numbers import without_line_numbers
+from stages.literature.extraction.pdftext import Link, Page, Word
 
 _DIGITS = re.compile(r"\d+")
 _PAGE_NUMBER = re.compile(
