@@ -46,7 +46,7 @@ class Window:
         gone = now - self._length
         while sends and sends[0][0] <= gone:
             self._used -= sends.popleft()[1]
-        excess = -1.0
+        excess = self._used + min(cost, self._size) - self._size - _ROUNDING
         if excess <= 0:
             return now
         for time, sent in sends:

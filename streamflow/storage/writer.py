@@ -210,7 +210,9 @@ class Transaction:
             self._begin(connection)
             try:
                 self.outcomes = self._apply(connection, group)
-            except _AT_FAULT:
+            except Exception as error:
+                if _is_the_databases(error):
+                    raise
                 connection.rollback()
                 self._begin(connection)
                 self.outcomes = [self._try(connection, entry) for entry in group]
@@ -230,7 +232,9 @@ class Transaction:
         connection.execute("SAVEPOINT completion")
         try:
             (fresh,) = self._apply(connection, [entry])
-        except _AT_FAULT as error:
+        except Exception as error:  # noqa: BLE001 - whatever a merge rule or a value of a wrong type raises
+            if _is_the_databases(error):
+                raise
             connection.execute("ROLLBACK TO completion")
             return error
         finally:
@@ -280,8 +284,10 @@ class Transaction:
                 connection.execute(table.update, (*table.values(merged), now, *table.key(row)))
 
 
-# What a completion alone can be at fault for; an OperationalError is the database's own trouble.
-_AT_FAULT = (sqlite3.DataError, sqlite3.IntegrityError, sqlite3.InterfaceError, OverflowError, RecordError)
+def _is_the_databases(error: Exception) -> bool:
+    """Whether an error is the database's own trouble (full, busy, damaged), which no completion is at fault for."""
+    of_values = sqlite3.DataError | sqlite3.IntegrityError | sqlite3.InterfaceError | sqlite3.ProgrammingError
+    return isinstance(error, sqlite3.Error) and not isinstance(error, of_values)
 
 
 def _settlement(item: Item, completion: Completion) -> tuple[Any, ...]:
