@@ -195,12 +195,16 @@ class Settings(BaseSettings):
 
     def check_names(self, *, services: Collection[str], stages: Collection[str]) -> None:
         """Raise SettingsError for a section of a service or stage that is not among the known names."""
-        for kind, given, known in (("services", self.services, services), ("stages", self.stages, stages)):
+        declare = " A pipeline names the services that it uses in Pipeline(services=[…])."
+        for kind, given, known, hint in (
+            ("services", self.services, services, declare),
+            ("stages", self.stages, stages, ""),
+        ):
             for name in cast("dict[str, object]", given):
                 if name not in known:
                     raise SettingsError(
                         f"There is no {kind[:-1]} {name!r}, but {self._origins.of((kind, name))} sets "
-                        f"{kind}.{name}. {_suggest(name, known)}"
+                        f"{kind}.{name}. {_suggest(name, known)}{hint}"
                     )
 
     def secret_values(self) -> frozenset[str]:

@@ -53,14 +53,13 @@ class Feeder:
 
         Without this, a fetch between the commit and `park` would bring it a second time.
         """
-        self._remember(item)
+        self.remember(item)
 
     def park(self, item: Item, delay: float) -> None:
-        """Keep an item for `delay` seconds. It is pending in the store already, with its time."""
+        """Keep a remembered item for `delay` seconds. It is pending in the store already, with its time."""
         due = asyncio.get_running_loop().time() + delay
         if len(self._parked) < self._room or not self._store.durable:
             heapq.heappush(self._parked, (due, next(self._order), item))
-            self._remember(item)
         else:
             self._outside += 1
             self._in_memory.discard(item.id)
@@ -71,7 +70,8 @@ class Feeder:
         """An item that was parked once has ended."""
         self._in_memory.discard(item.id)
 
-    def _remember(self, item: Item) -> None:
+    def remember(self, item: Item) -> None:
+        """An item's retry time is about to be in the store while the item is in memory still: it is not to be fetched."""
         self._in_memory.add(item.id)
         if self._touched is not None:
             self._touched.add(item.id)
@@ -85,11 +85,11 @@ class Feeder:
             for item in page:
                 after = self._resumed_to = item.id
                 delay = item.due - time.time() if item.due is not None else 0.0
+                if item.due is not None:
+                    self.remember(item)
                 if delay > 0:
                     self.park(item, delay)
                 else:
-                    if item.due is not None:
-                        self._remember(item)
                     await self._channel.put(item)
         self._resumed_to = float("inf")
 

@@ -47,8 +47,7 @@ async def run_pipeline(
     used. Raises UsageError when something is wrong before the start, and what a source or a finalizer raises.
     """
     settings = settings if settings is not None else load_settings(workspace)
-    services = pipeline.services or list(settings.services)  # a pipeline that names none may use any
-    settings.check_names(services=services, stages=[stage.name for stage in pipeline.stages])
+    settings.check_names(services=pipeline.services, stages=[stage.name for stage in pipeline.stages])
     pipeline = configured(pipeline, settings)
     inputs = Inputs(
         arguments,

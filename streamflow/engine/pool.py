@@ -318,6 +318,7 @@ class Pool:
                 item.attempts += 1
                 self.retries += 1
                 due = time.time() + delay
+                self.feeder.remember(item)  # before it can be read: else it would be fetched while it is here
                 await self._commit(Completion(item, State.PENDING, error=told, due=due), slot)
                 self.feeder.park(item, delay)
                 self._shared.hook(ItemRetried(self.stage.name, str(item.key), item.attempts, delay, told))

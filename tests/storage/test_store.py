@@ -175,6 +175,15 @@ async def test_refresh_admits_everything_once(make_durable: MakeStore) -> None:
         assert keys(await admit(store, item("a"), item("b"))) == ["b"]
 
 
+async def test_refresh_does_not_admit_what_is_pending_still(make_durable: MakeStore) -> None:
+    """It is fed from the journal; admitted anew it would be worked on twice."""
+    async with opened(make_durable()) as store:
+        await admit(store, item("a"))
+    async with opened(make_durable(), refresh=True) as store:
+        assert await admit(store, item("a", title="new")) == []
+        assert keys(await store.pending("read", after=0, limit=9)) == ["a"]
+
+
 async def test_fields_that_merge_make_no_content_new(make_durable: MakeStore) -> None:
     its_plan = Plan("test", {"read": (record_type(Merged), 1)}, [record_type(Merged)])
 

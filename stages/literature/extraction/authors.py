@@ -22,30 +22,40 @@ _CAPITAL_PARTICLES = (
     r"(?:Van|Von|De|Del|Della|Di|Da|Dos|Du|La|Le|El|Al|Ter|Mac|Mc|St\.|San|Santa|Ben|Abu|Bin|Lo|Ten|Den|Der|Las|Los)"
 )
 _P = r"(?:van|von|der|den|del|della|dalla|degli|dei|de|di|da|dos|das|du|la|le|el|al|ter|ten|zur?|zum|af|av|bin|ibn|do|['’]t)"
-_WORD = rf"(?:[dlDL]['’])?[{UPPER}](?:[\w'’‐-]{{0,30}}[\w'’])?"
+_WORD = rf"(?:[dlDL]['’])?[{UPPER}][\w'’‐-]{{0,30}}\w"
 _FAMILY = rf"(?:(?:{_P}|{_CAPITAL_PARTICLES})\s)*{_WORD}(?:\s(?:(?:{_P}|{_CAPITAL_PARTICLES})\s)*{_WORD}){{0,2}}?"
 _INITIAL = rf"(?:[{UPPER}]|Yu|Ch|Zh|Sh|Ph|Th|Ya|Kh|Ju|Ts|Dz|Fr|Chr|Jr)\."
 _INITIALS = rf"{_INITIAL}(?:\s?[‐-]?(?:{_INITIAL}|(?<=[‐-])[a-z]\.|(?<=[‐-])[{UPPER}](?=\s))){{0,4}}"
-_END = r"(?=\s*(?:[,;.:(\[]|$|(?:and|und|et|y|e|и|with|in|&)\s))"
+_ONE = rf"(?:(?:{_P}|{_CAPITAL_PARTICLES})\s)*{_WORD}"
+_END = r"(?=\s*(?:[,;.:(\[]|$)|\s+(?:and|und|et|y|e|и|with|in|&)\s|\s+(?:1[5-9]|20)\d\d)"
 _SUFFIX = r"(?:,?\s(?:Jr\.?|Sr\.?|II|III|IV)(?!\w))?"
 
 _FORMS = {
     "initials first": re.compile(rf"{_INITIALS}\s?(?:(?:{_WORD}\s)(?={_INITIAL}))?(?P<f>{_FAMILY}){_SUFFIX}{_END}"),
-    "comma": re.compile(rf"(?P<f>{_FAMILY}),\s{_INITIALS}(?:\s{_P}(?:\s{_P})?(?=[,\s]))?{_SUFFIX}"),
-    "initials last": re.compile(rf"(?P<f>{_FAMILY})\s{_INITIALS}(?=\s*[,;:&(]|\s|$){_SUFFIX}"),
-    "capitals last": re.compile(rf"(?P<f>{_FAMILY})\s[{UPPER}]{{1,3}}(?:-[{UPPER}])?(?=[,;.:]|\s(?:and|&|et|\(?\d{{4}})){_SUFFIX}"),
-    "comma, given": re.compile(rf"(?P<f>{_FAMILY}),\s{_WORD}(?:\s(?:{_INITIALS}|{_WORD}|{_P})){{0,3}}?{_SUFFIX}{_END}"),
-    "given first": re.compile(
-        rf"{_WORD}(?:\s(?:{_INITIALS}|{_WORD}))??(?:\s{_INITIALS})?\s(?P<f>{_FAMILY}){_SUFFIX}{_END}"
+    "comma": re.compile(rf"(?P<f>{_ONE}),\s{_INITIALS}(?:\s{_P}(?:\s{_P})?(?=[,\s]))?{_SUFFIX}"),
+    "comma, two names": re.compile(rf"(?P<f>{_FAMILY}),\s(?>{_INITIALS}){_SUFFIX}(?!\s?{_FAMILY}(?:,|\s(?:and|&|und|et)\s))"),
+    "initials last": re.compile(
+        rf"(?P<f>{_FAMILY})\s{_INITIALS}{_SUFFIX}(?=\s*(?:[,;:&(]|$)|\s(?!{_ONE}\s*(?:[,;.:(]|$|(?:and|und|et|&)\s)))"
     ),
+    "capitals last": re.compile(rf"(?P<f>{_FAMILY})\s[{UPPER}]{{1,3}}(?:-[{UPPER}])?(?=[,;:]|\.(?!\s{_ONE}\s?[,.;])|\s(?:and|&|et|\(?\d{{4}})){_SUFFIX}"),
+    "comma, given": re.compile(
+        rf"(?P<f>{_ONE}|{_FAMILY}(?=,\s{_WORD}(?:\s{_INITIALS})?{_END})),\s"
+        rf"{_WORD}(?:\s(?:{_INITIALS}|{_WORD}|{_P})){{0,3}}?{_SUFFIX}{_END}"
+    ),
+    "given first": re.compile(
+        rf"{_WORD}(?:\s(?:{_INITIALS}|{_WORD})){{0,3}}?\s(?P<f>{_ONE}){_SUFFIX}{_END}"
+    ),
+    "alone": re.compile(rf"(?P<f>{_FAMILY})(?=,?\set\.?\sal)"),
 }  # fmt: skip
 _FURTHER = {
     "initials first": ("initials first", "given first"),
-    "comma": ("comma", "initials first", "comma, given"),
+    "comma": ("comma", "comma, two names", "initials first", "comma, given"),
+    "comma, two names": ("comma", "comma, two names", "initials first", "comma, given"),
     "initials last": ("initials last", "capitals last"),
     "capitals last": ("capitals last", "initials last"),
-    "comma, given": ("comma, given", "comma", "initials first", "given first"),
+    "comma, given": ("comma, given", "comma", "comma, two names", "initials first", "given first"),
     "given first": ("initials first", "given first"),
+    "alone": (),
 }
 _WEAK = frozenset({"comma, given", "given first"})
 _AND = re.compile(r"\s*[,;]?\s*(?:&|\b(?:and|und|et|y|e|и|en|och|og|i|a|ve)\b)\s+")
@@ -107,11 +117,16 @@ def read_organisation(text: str) -> Authors | None:
     return _ended(text, name.strip(), len(name.rstrip()))
 
 
+def read_same_authors(text: str) -> Authors | None:
+    """What stands for the authors of the reference before: dashes, or a rule, of which only the comma is text."""
+    found = re.match(r"(?:[—–_‒―-]{1,8}|(?=[,.]\s))(?=[\s.,:(]|$)", text)
+    return _ended(text, "", found.end()) if found else None
+
+
 def _list_end(text: str, place: int, form: str) -> int | None:
     """Where the list ends whose first name ends at `place`."""
     sure = place
-    weak = form in _WEAK
-    pending = False  # names without initials since `sure`, parted by commas alone
+    pending = False  # a name without initials stands behind `sure`, parted by a comma alone
     for _ in range(_MOST):
         if others := _OTHERS.match(text, place):
             return others.end()
@@ -134,8 +149,7 @@ def _list_end(text: str, place: int, form: str) -> int | None:
             pending = True
         elif not pending or kind not in _WEAK:
             sure, pending = place, False
-    if weak and sure == text.find(",") and not pending:
-        return sure
+    return sure
     return sure
 
 

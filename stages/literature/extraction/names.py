@@ -4,14 +4,9 @@ from __future__ import annotations
 
 import re
 
+from stages.literature.extraction.authors import PARTICLES, read_authors, read_organisation
 from stages.literature.extraction.likeness import UPPER
 
-_LOWER_PARTICLES = frozenset(
-    {
-        "van", "von", "de", "der", "den", "del", "della", "di", "da", "dos", "das", "du", "la", "le", "el", "al", "ter",
-        "ten", "zu", "zur", "zum", "af", "av", "bin", "ibn", "do", "e", "y", "st",
-    }
-)  # fmt: skip
 _ORGANISATION = re.compile(
     r"\b(?:collaboration|consortium|organi[sz]ation|university|institutes?|institution|instruments|agency|committee|commission"
     r"|department|ministry|society|association|foundation|council|centre|center|corporation|company|inc|ltd|gmbh|group|team"
@@ -20,20 +15,8 @@ _ORGANISATION = re.compile(
 )
 _INITIAL = rf"(?:[{UPPER}]|Yu|Ch|Zh|Sh|Ph|Th|Ya|Kh)\."
 _INITIALS_FIRST = re.compile(rf"((?:{_INITIAL}[\s-]*){{1,5}}(?:(?:de|da|del|van|von)\s+(?=[{UPPER}]\.))?)(?=\S)")
-FAMILY_FIRST = re.compile(  # Family I. I. Then a title of some words, no comma between
-    rf"([{UPPER}][\w'’-]{{1,30}})\s+(?:[{UPPER}]\.\s*){{1,3}}(?=[{UPPER}][\w-]*\s(?!and\b|und\b|et\b|y\b|van\b|von\b|de\b))(?=[{UPPER}][\w-]*\s[^\W\dA-ZА-Я][^\s,.]*\s[^,.]{{3}})"
-)
 _FAMILY_INITIALS = re.compile(rf"((?:[\w'’-]{{1,30}}\s){{1,3}})[{UPPER}]{{1,4}}(?:-[{UPPER}])?([,.])\s+")
 _INITIALS = re.compile(rf"(?:{_INITIAL}[\s-]*){{1,5}}$|[{UPPER}]{{1,3}}\.?$")
-_COMMA_AUTHOR = re.compile(  # Family, I. I.
-    rf"(?:[\w'’-]{{1,30}}\s){{0,3}}[\w'’-]{{1,30}},\s(?:{_INITIAL}[\s-]*){{1,4}}(,\s(?:(?:&|and)\s)?|&\s|and\s|:\s|(?=et\sal))?"
-)
-_INITIAL_AUTHOR = re.compile(  # I. I. Family
-    rf"(?:(?:{_INITIAL}|(?<=-)[a-z]\.)[\s-]*){{1,4}}(?:[\w'’-]{{1,30}})(?:\s[\w'’-]{{1,30}}){{0,2}}?"
-    r"(,\s(?:(?:&|and)\s)?|\s(?:&|and)\s|\.\s|:\s|\s(?=et\sal))"
-)
-_OTHERS = re.compile(r"(?:et\sal|and others|и др)[.,:]{0,2}\s+")
-_MOST_AUTHORS = 60
 _ANDS = frozenset({"and", "und", "et", "with"})
 _VANCOUVER = re.compile(rf"(.+?)\s+[{UPPER}]{{1,4}}(?:-[{UPPER}])?$")
 _SUFFIX = re.compile(r"\s+(?:Jr|Sr|II|III|IV)\.?$")
@@ -53,16 +36,16 @@ def first_author(raw: str) -> str | None:
     >>> first_author("J. van der Berg and K. Li, Phys. Rev. 1, 2 (2003)")
     'van der Berg'
     """
-    text = raw[:300].strip()
+    text = raw[:300].strip(" ,;:")
     if not text or text[0] in "“\"„«‘'(" or (_NOT_A_NAME.match(text) and not re.match(rf"A\.|In [{UPPER}]", text)):
         return None
     if found := _CJK.match(text):
         return found.group()
+    if authors := read_authors(text) or read_organisation(text):
+        return _clean(authors.first)
     if found := _INITIALS_FIRST.match(text):
         return _clean(_until(text[found.end() :]))
-    if found := FAMILY_FIRST.match(text):
-        return _clean(found.group(1))
-    if (found := _FAMILY_INITIALS.match(text)) and (found[2] == "," or is_title(text[found.end() :])):
+    if (found := _FAMILY_INITIALS.match(text)) and (found[2] == "," or _is_title(text[found.end() :])):
         return _clean(found[1])
     head = _BREAK.split(text, maxsplit=1)[0]
     head = _YEAR.split(head, maxsplit=1)[0]
@@ -81,34 +64,17 @@ def first_author(raw: str) -> str | None:
     if found := re.match(rf"(\S+(?:\s\S+)?)\s+(?:[{UPPER}]\.[\s-]*)+$", name + "."):
         return _clean(found.group(1))  # Family I.
     words = name.split()
-    if len(words) == 1 or (len(parts) > 1 and len(words) <= 3 and words[0].lower() in _LOWER_PARTICLES):
+    if len(words) == 1 or (len(parts) > 1 and len(words) <= 3 and words[0].lower() in PARTICLES):
         return _clean(name)
     if len(parts) > 1 and len(words) == 2 and re.fullmatch(rf"[{UPPER}][\w'’-]+(?:\s[{UPPER}]\.)*", parts[1]):
         return _clean(words[-1])  # Given Family, and …
     return _clean(_family(words)) if len(words) <= 5 else None
 
 
-def authors_end(text: str) -> int | None:
-    """Where a list of authors with initials ends and what follows it begins; None for other lists."""
-    for pattern in (_INITIAL_AUTHOR, _COMMA_AUTHOR):
-        place = 0
-        for _ in range(_MOST_AUTHORS):
-            found = pattern.match(text, place)
-            if not found:
-                break
-            place = found.end()
-            if not found[1] or found[1][0] in ".:":
-                break
-        if place:
-            others = _OTHERS.match(text, place)
-            return others.end() if others else place
-    return None
-
-
-def is_title(text: str) -> bool:
+def _is_title(text: str) -> bool:
     """Whether a text goes on like a title rather than with the rest of a name."""
     words = re.split(r"[,.]", text, maxsplit=1)[0].split()
-    ordinary = [word for word in words if word[0].islower() and word not in _LOWER_PARTICLES and word not in _ANDS]
+    ordinary = [word for word in words if word[0].islower() and word not in PARTICLES and word not in _ANDS]
     return bool(words) and words[0][0].isupper() and (bool(ordinary) or len(words) >= 5)
 
 
@@ -120,7 +86,7 @@ def _until(text: str) -> str:
 def _family(words: list[str]) -> str:
     """The family name of a full name: from the first particle on, else the last word."""
     for at, word in enumerate(words[1:], start=1):
-        if word.lower() in _LOWER_PARTICLES and word[0].islower() and at < len(words) - 1:
+        if word.lower() in PARTICLES and word[0].islower() and at < len(words) - 1:
             return " ".join(words[at:])
     return words[-1]
 

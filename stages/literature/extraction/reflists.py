@@ -69,6 +69,12 @@ def _headless(lines: list[Line]) -> list[Found]:
         chain = best_chain(body, headed=False) if len(body) >= 4 else None
         if chain is None:
             continue
+        listed = body[: chain.markers[0].line] + _without_other_text(body[chain.markers[0].line :])
+        if len(listed) < len(body):
+            lines = lines[:start] + listed + lines[end:]
+            spans.append((start, start + len(listed)))
+            spans = [(a - (len(body) - len(listed)), b - (len(body) - len(listed))) if a >= end else (a, b) for a, b in spans]
+            continue
         found.append((start, Found(_numbered(*_without_floats(body, chain, headed=False)), headed=False)))
         first, last = chain.markers[0].line, chain.markers[-1].line
         spans += [(start, start + first), (start + last + 1, end)]
@@ -108,7 +114,33 @@ def _best_span(values: list[float]) -> tuple[int, int, float]:
     return best
 
 
+def _without_other_text(body: list[Line]) -> list[Line]:
+    """The lines without text of another size that stands over the list at the top of a later column.
+
+    Journals that balance columns set the end of the text and the list below it on one page, both in two columns.
+    """
+    if not body:
+        return body
+    size = usual_size(body)
+    columns: dict[str, list[Line]] = defaultdict(list)
+    for line in body:
+        columns[line.column].append(line)
+    drop: set[int] = set()
+    for name, members in columns.items():
+        odd = [abs(line.size - size) > 0.06 * size for line in members]
+        last = max((at for at in range(1, len(odd)) if odd[at] and odd[at - 1]), default=0)
+        over = members[: last + 1]
+        other = sum(odd[: last + 1]) >= max(3, 0.5 * len(over)) and odd[0] and last + 1 < len(members)
+        if name != body[0].column and other and not any(begins_references(line.text) for line in over):
+            drop.update(id(line) for line in over)
+    for before, line in pairwise(body):
+        if id(before) in drop and id(line) not in drop:
+            line.gap = None
+    return [line for line in body if id(line) not in drop]
+
+
 def _entries(body: list[Line], *, headed: bool) -> list[Entry]:
+    body = _without_other_text(body)
     chain = best_chain(body, headed=headed)
     if chain is None:
         return _unnumbered(without_floats(body, lambda line: starts_with_author(line.text)))
