@@ -48,18 +48,12 @@ class Feeder:
         """Items that wait for their retry time."""
         return len(self._parked) + self._outside
 
-    def hold(self, item: Item) -> None:
-        """An item is about to be pending in the store with its time: it is in hand, and not to be fetched.
-
-        Without this, a fetch between the commit and `park` would bring it a second time.
-        """
-        self.remember(item)
-
     def park(self, item: Item, delay: float) -> None:
-        """Keep a remembered item for `delay` seconds. It is pending in the store already, with its time."""
+        """Keep an item for `delay` seconds. It is pending in the store already, with its time."""
         due = asyncio.get_running_loop().time() + delay
         if len(self._parked) < self._room or not self._store.durable:
             heapq.heappush(self._parked, (due, next(self._order), item))
+            self.remember(item)
         else:
             self._outside += 1
             self._in_memory.discard(item.id)
@@ -71,7 +65,7 @@ class Feeder:
         self._in_memory.discard(item.id)
 
     def remember(self, item: Item) -> None:
-        """An item's retry time is about to be in the store while the item is in memory still: it is not to be fetched."""
+        """An item's retry time will be in the store while the item is still in memory: it is not to be fetched."""
         self._in_memory.add(item.id)
         if self._touched is not None:
             self._touched.add(item.id)

@@ -83,6 +83,9 @@ class Shared:
     stop: Callable[[Exception], None]
     clock: Callable[[], float]
     random: Callable[[], float] = random.SystemRandom().random
+    halted: bool = False
+    """Whether the run is cancelling its tasks. A task's own count of cancellations does not tell: before Python 3.13 a
+    task group of a stage's function can leave one behind."""
 
 
 class Pool:
@@ -199,15 +202,17 @@ class Pool:
         """What an error says once cancellations are told apart: the watchdog's, the run's, or the function's own."""
         if slot.expired:
             return self._timed_out(slot)
-        if isinstance(error, asyncio.CancelledError) and slot.task is not None and not slot.task.cancelling():
+        if isinstance(error, asyncio.CancelledError) and not self._shared.halted:
             return RuntimeError(f"the function of stage {self.stage.name!r} raised CancelledError by itself")
         return error
 
     def _timed_out(self, slot: Slot) -> BaseException:
         """What a worker's cancellation by the watchdog means to its item."""
         slot.expired = slot.told_stuck = False
-        if slot.task is not None and slot.task.uncancel() > 0:
-            return asyncio.CancelledError()  # somebody else cancelled too, and that is still owed
+        while slot.task is not None and slot.task.uncancel():
+            pass
+        if self._shared.halted:
+            return asyncio.CancelledError()  # the run cancelled too, and that is still owed
         return StageTimeout(f"stage {self.stage.name!r} ran past its timeout of {self._timeout:g} s")
 
     def _route(self, outcome: Any) -> tuple[list[Item], list[Any]]:

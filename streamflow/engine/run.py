@@ -239,15 +239,16 @@ class Run:
                 else:
                     await control
             finally:
+                self._shared.halted = True
                 for task in (control, stop, *helpers, *feeding, *workers):
                     task.cancel()
                 await asyncio.gather(control, stop, return_exceptions=True)
 
     def _start_workers(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         if self._sequential:
-            return [group.create_task(self._work_alone(), name="streamflow worker")]
+            return [group.create_task(self._guarded(self._work_alone()), name="streamflow worker")]
         return [
-            group.create_task(pool.work(slot), name=f"streamflow {pool.stage.name} {slot.number}")
+            group.create_task(self._guarded(pool.work(slot)), name=f"streamflow {pool.stage.name} {slot.number}")
             for pool in self.pools.values()
             for slot in pool.slots
         ]
@@ -263,7 +264,9 @@ class Run:
     def _start_feeding(self, group: asyncio.TaskGroup, helpers: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
         feeding = []
         for pool in self.pools.values():
-            helpers.append(group.create_task(pool.feeder.retries(), name=f"streamflow {pool.stage.name} retries"))
+            helpers.append(
+                group.create_task(self._guarded(pool.feeder.retries()), name=f"streamflow {pool.stage.name} retries")
+            )
             if self._store.durable:
                 self.tally.feeding += 1
                 feeding.append(group.create_task(self._feed(pool.feeder.resume(self._resumed))))
@@ -275,9 +278,17 @@ class Run:
             feeding.append(group.create_task(self._feed(self._take_in(intake))))
         return feeding
 
-    async def _feed(self, work: Awaitable[None]) -> None:
+    async def _guarded(self, work: Awaitable[None]) -> None:
+        """Say that the run is over before the task group cancels the others because this failed."""
         try:
             await work
+        except Exception:
+            self._shared.halted = True
+            raise
+
+    async def _feed(self, work: Awaitable[None]) -> None:
+        try:
+            await self._guarded(work)
         finally:
             self.tally.feeding -= 1
             self.tally.notify()

@@ -232,7 +232,7 @@ class Transaction:
         connection.execute("SAVEPOINT completion")
         try:
             (fresh,) = self._apply(connection, [entry])
-        except Exception as error:  # noqa: BLE001 - whatever a merge rule or a value of a wrong type raises
+        except Exception as error:
             if _is_the_databases(error):
                 raise
             connection.execute("ROLLBACK TO completion")

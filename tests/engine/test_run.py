@@ -364,6 +364,29 @@ def test_what_a_function_makes_of_its_cancellation_does_not_reach_the_next_item(
     assert [event.key for event in played.told(ItemDied)] == ["0"]
 
 
+def test_a_task_group_that_failed_inside_a_function_leaves_no_mark_on_its_worker() -> None:
+    """Before Python 3.13 such a group leaves its task's count of cancellations raised, which says nothing."""
+
+    async def fail() -> None:
+        raise KeyError
+
+    async def grouped(number: Number) -> Result:
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fail())
+        except* KeyError:
+            pass
+        if number.n == 1:
+            await asyncio.sleep(1000)
+        if number.n == 2:
+            raise asyncio.CancelledError
+        return Result(number.n)
+
+    played = play_virtual(flow(Stage(grouped, timeout=5, retry=ONCE), count=4))
+    assert values(played) == [0, 3]
+    assert [event.key for event in played.told(ItemDied)] == ["1", "2"]
+
+
 def test_the_deadline_holds_for_every_item_after_one_that_timed_out() -> None:
     async def hangs(number: Number) -> Result:
         try:

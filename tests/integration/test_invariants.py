@@ -167,7 +167,9 @@ def build(behaviour: Behaviour, count: int, policies: list[dict[str, Any]]) -> P
 
 
 policies = st.lists(
-    st.fixed_dictionaries({"workers": st.integers(1, 4), "capacity": st.integers(1, 20), "newest_first": st.booleans()}),
+    st.fixed_dictionaries(
+        {"workers": st.integers(1, 4), "capacity": st.integers(1, 20), "newest_first": st.booleans()}
+    ),
     min_size=4,
     max_size=4,
 )

@@ -91,9 +91,13 @@ class Pdf:
             if opened is None or not 0 < opened[1].count_chars() <= MOST_GLYPHS:
                 return ""
             text: str = opened[1].get_text_range()
+            cork = glyphs.is_cork(ord(sign) for sign in text if sign < " ")
             return "".join(
-                glyphs.mended(ord(sign), drawn=sign not in "\r\n") if sign != "\n" else sign for sign in text
-            )
+                sign if sign == "\n"
+                else (cork and sign < " " and glyphs.nameless(ord(sign), cork=True))
+                or glyphs.mended(ord(sign), drawn=sign not in "\r\n")
+                for sign in text
+            )  # fmt: skip
 
     def page(self, index: int) -> Page:
         """A page's words with their places. Without words for a page that cannot be read."""
@@ -182,10 +186,13 @@ def _glyphs(raw: Any, textpage: Any, count: int) -> list[_Glyph]:
     flags = ctypes.c_int()
     styles: dict[int, tuple[float, int, bool]] = {}
     found: list[_Glyph] = []
+    nameless: set[int] = set()  # text objects in fonts without a name, as TeX's bitmaps are
+    odd: list[tuple[int, int]] = []  # their glyphs beyond ASCII: place in `found`, code
     spaced = 2
     for index in range(count):
         owner = raw.FPDFText_GetTextObject(textpage, index)
-        text = glyphs.mended(raw.FPDFText_GetUnicode(textpage, index), drawn=bool(owner))
+        code = raw.FPDFText_GetUnicode(textpage, index)
+        text = glyphs.mended(code, drawn=bool(owner))
         if text == " " or not text:
             spaced = max(spaced, 0 if not text else 2 if owner else 1)
             continue
@@ -201,6 +208,8 @@ def _glyphs(raw: Any, textpage: Any, count: int) -> list[_Glyph]:
             turn = round(math.atan2(matrix.b, matrix.a) / (math.pi / 2)) % 4
             length = raw.FPDFText_GetFontInfo(textpage, index, name, len(name), ctypes.byref(flags))
             font = name.value.lower() if 0 < length <= len(name) else b""
+            if not font and owner:
+                nameless.add(key)
             bold = any(mark in font for mark in (b"bold", b"black", b"heavy", b"cmbx", b"-medi", b"medi-"))
             size = raw.FPDFText_GetFontSize(textpage, index) * scale
             style = styles[key] = (size if 0.5 < size < 500 else box.top - box.bottom, turn, bold)
@@ -212,8 +221,13 @@ def _glyphs(raw: Any, textpage: Any, count: int) -> list[_Glyph]:
             place = (-box.right, -box.left, y.value)
         else:
             place = (-box.top, -box.bottom, -x.value)
+        if key in nameless and not 0x20 <= code < 0x7B:
+            odd.append((len(found), code))
         found.append(_Glyph(text, *place, style, spaced))
         spaced = 0
+    cork = glyphs.is_cork(code for _, code in odd)
+    for at, code in odd:
+        found[at].text = glyphs.nameless(code, cork=cork) or found[at].text
     return found
 
 

@@ -133,7 +133,7 @@ def _is_place(part: str, after: str, *, first: bool) -> bool:
 
 
 def _opens_place(text: str) -> bool:
-    return bool(_VENUE.match(text) or _IN_VENUE.match(text)) or _abbreviated_journal(text[:50])
+    return bool(_VENUE.match(text) or _IN_VENUE.match(text)) or _abbreviated_journal(text[:25])
 
 
 def _abbreviated_journal(part: str) -> bool:
