@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, closing
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
@@ -107,6 +107,8 @@ class SqliteStore:
                 f"{self._path} belongs to the pipeline {owner!r}, not {plan.pipeline!r}; use another workspace"
             )
         pending = await self._pending_counts()
+        if pending:
+            await asyncio.to_thread(self._check_pending)
         changed = meta.get("changed") == "1"
         number = int(meta.get("epoch", "0"))
         started = meta.get("epoch_started", "")
@@ -138,6 +140,14 @@ class SqliteStore:
                 f"`streamflow journal drop --stage {unknown[0]}`"
             )
         return pending
+
+    def _check_pending(self) -> None:
+        """Read every pending record, so that one that no longer fits stops the start and not the middle of a run."""
+        with closing(self._reading()) as connection:
+            for stage, *row in connection.execute(
+                "SELECT stage, id, record, attempts, due FROM streamflow_items WHERE state = 'pending'"
+            ):
+                self._item(stage, tuple(row))
 
     async def _stop_writer(self, task: asyncio.Task[None]) -> None:
         self._writer.stop()
@@ -188,14 +198,14 @@ class SqliteStore:
         """Rows by a connection of their own: only the writer awaits the writer's connection."""
 
         def fetch() -> list[tuple[Any, ...]]:
-            with_uri = f"{self._path.absolute().as_uri()}?mode=ro"
-            connection = sqlite3.connect(with_uri, uri=True, timeout=self._busy_timeout)
-            try:
+            with closing(self._reading()) as connection:
                 return connection.execute(sql, parameters).fetchall()
-            finally:
-                connection.close()
 
         return await asyncio.to_thread(fetch)
+
+    def _reading(self) -> sqlite3.Connection:
+        uri = f"{self._path.absolute().as_uri()}?mode=ro"
+        return sqlite3.connect(uri, uri=True, timeout=self._busy_timeout)
 
     def _item(self, stage: str, row: tuple[Any, ...]) -> Item:
         number, encoded, attempts, due = row

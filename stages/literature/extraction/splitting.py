@@ -6,9 +6,12 @@ the one whose entries most look like references wins.
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from itertools import pairwise
 
+from stages.literature.extraction.authors import read_authors, read_organisation
+from stages.literature.extraction.glyphs import HYPHEN
 from stages.literature.extraction.layout import Line
 from stages.literature.extraction.likeness import (
     dated,
@@ -23,6 +26,8 @@ _LEAST_INDENT = 3.0
 _WIDEST_INDENT = 60.0
 _SEEN = 1.08
 """What the page shows (indents, gaps) is trusted a little more than what the words suggest."""
+_LIKELY = 1.03
+_NO_START = re.compile(r"https?:|www\.|doi\b|\[online\]|available\b|accessed\b|retrieved\b|arxiv:|in:?\s|pp?\.\s", re.IGNORECASE)
 
 
 def entry_starts(lines: list[Line]) -> list[int]:
@@ -35,6 +40,7 @@ def entry_starts(lines: list[Line]) -> list[int]:
         tries.append(([offset < indent / 2 for offset in offsets], _SEEN))
         tries.append(([offset >= indent / 2 for offset in offsets], _SEEN))
     tries.append((_after_gaps(lines), _SEEN))
+    tries.append((_after_breaks(lines), _LIKELY))
     tries.append((_by_words(lines), 1.0))
     ranked = [(worth(lines, starts) * trust, starts) for starts, trust in ((_only(lines, f), t) for f, t in tries)]
     return max(ranked, key=lambda pair: pair[0])[1]
@@ -126,6 +132,25 @@ def _after_gaps(lines: list[Line]) -> list[bool]:
             flags.append(usual > 0 and line.gap > 1.18 * usual)
         else:
             flags.append(index == 0 or (starts_with_author(line.text) and ends_like(lines[index - 1].text)))
+    return flags
+
+
+def _after_breaks(lines: list[Line]) -> list[bool]:
+    """Starts after lines that were ended early: the first word of the next line would have had room on them."""
+    edges: dict[str, list[float]] = defaultdict(list)
+    for line in lines:
+        edges[line.column].append(line.x1)
+    rights = {column: sorted(values)[int(0.85 * (len(values) - 1))] for column, values in edges.items()}
+    flags = [True]
+    for before, line in pairwise(lines):
+        window, first = line.text[:160], line.words[0]
+        room = rights[before.column] - before.x1 - 0.4 * before.size
+        if room > first.x1 - first.x0 and not before.text.endswith((",", "-", HYPHEN, " and", " &")):
+            named = starts_like(window) or read_authors(window) is not None or read_organisation(window) is not None
+            flags.append((named or window[:1].isupper()) and not _NO_START.match(window))
+        else:
+            sure = dated(window) or starts_with_authors(window)
+            flags.append(starts_with_author(window) and ends_like(before.text) and sure)
     return flags
 
 
