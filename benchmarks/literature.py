@@ -52,7 +52,7 @@ def _compare(running: simulated.Simulators, folder: Path, count: int, references
     one = measure(pipeline, inputs, folder / "sequential", sequential=True)
     many = measure(pipeline, inputs, folder / "concurrent", sequential=False)
     refused = sum(told["refused"] for told in running.stats().values())
-    comparison = compared(pipeline, one, many, LATENCY)
+    comparison = compared(pipeline, one, many)
     name = f"literature, {count} paper{'s' * (count > 1)}"
     speedup, least = comparison.speedup, SPEEDUPS.get(count)
     yield Result(f"{name}, speedup", many.seconds, "s", one.seconds, speedup, least, floor=True)

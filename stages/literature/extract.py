@@ -110,14 +110,22 @@ def _words(texts: dict[int, str]) -> frozenset[str]:
 
 
 def _texts_of(found: list[reflists.Found], words: frozenset[str]) -> Iterator[RawReference]:
+    """The entries of all lists. What a later list, such as a supplement's, repeats word for word comes once."""
     count = 0
+    earlier: set[str] = set()
     for one in found:
+        here: set[str] = set()
         for entry in one.entries:
             text = joining.text_of(entry, words)[:LONGEST_REFERENCE].strip()
             if len(text) < 5 or not any(sign.isalpha() for sign in text):
+                continue
+            letters = "".join(sign for sign in text.casefold() if sign.isalnum())
+            here.add(letters)
+            if letters in earlier:
                 continue
             links = dict.fromkeys(link.uri for line in entry for link in line.links)
             yield RawReference(text, tuple(links))
             count += 1
             if count >= MOST_REFERENCES:
                 return
+        earlier |= here

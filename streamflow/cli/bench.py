@@ -58,7 +58,7 @@ def bench(
     from streamflow.observe.compare import compared, measure
 
     arguments = inputs or [str(found.samples)]
-    seconds = latencies(latency, found.simulated)
+    latencies(latency, found.simulated)  # a wrong one is refused before anything starts
     if folder is not None:
         folder.mkdir(parents=True, exist_ok=True)
     kept = Path(tempfile.mkdtemp(prefix="streamflow-bench-", dir=folder))
@@ -77,7 +77,7 @@ def bench(
                 loop_factory=loop_factory(),
             )
             stats[way] = running.stats()
-    comparison = compared(found, measured["sequential"], measured["concurrent"], seconds)
+    comparison = compared(found, measured["sequential"], measured["concurrent"])
     picture = kept / "timeline.svg"
     _paint(comparison, found, picture)
     if as_json:

@@ -1,10 +1,10 @@
 """Comparing a sequential with a concurrent run of the same input: time, tables, and the ideal.
 
 The ideal is the slowest limit's or stage's work plus one item's remaining path. A limit's work is its calls, each at
-the pace that its rate and its concurrency allow; a stage's work is what it took in the sequential run, spread over its
-workers. The remaining path is the time that one item spends in everything else, since the first must reach the
-bottleneck and the last must leave it: it is that of the sequential run's first item, start of workers and connections
-included. The ideal is that of the limit or stage for which both together are the most.
+the pace that its rate and its concurrency allow, where a call takes what it took in the sequential run; a stage's work
+is what it took there, spread over its workers. The remaining path is the time that one item spends in everything else,
+since the first must reach the bottleneck and the last must leave it: it is that of the sequential run's first item,
+start of workers and connections included. The ideal is that of the limit or stage for which both together are the most.
 """
 
 from __future__ import annotations
@@ -100,16 +100,14 @@ def measure(
     return Measured(summary, limits, inspect.contents(workspace))
 
 
-def compared(
-    pipeline: Pipeline, sequential: Measured, concurrent: Measured, latency: Mapping[str, float]
-) -> Comparison:
-    """Both runs side by side. `latency` is in seconds, by service."""
+def compared(pipeline: Pipeline, sequential: Measured, concurrent: Measured) -> Comparison:
+    """Both runs side by side."""
     names = sorted({*sequential.tables, *concurrent.tables})
     differing = [name for name in names if sequential.tables.get(name) != concurrent.tables.get(name)]
-    return Comparison(sequential, concurrent, ideal(pipeline, sequential, concurrent, latency), differing)
+    return Comparison(sequential, concurrent, ideal(pipeline, sequential, concurrent), differing)
 
 
-def ideal(pipeline: Pipeline, sequential: Measured, concurrent: Measured, latency: Mapping[str, float]) -> Ideal:
+def ideal(pipeline: Pipeline, sequential: Measured, concurrent: Measured) -> Ideal:
     """What the module's text says, from the trace of the sequential run and the limits of the concurrent one."""
     totals: dict[str, float] = {}
     counts: dict[str, int] = {}
@@ -127,8 +125,9 @@ def ideal(pipeline: Pipeline, sequential: Measured, concurrent: Measured, latenc
             work = totals[stage.name] / min(most, counts[stage.name])
             rest = path - firsts[stage.name]
             candidates.append((work + rest, f"stage {stage.name}", rest))
+    calls = {state.name: state.held / state.granted for state in sequential.limits if state.granted}
     for state in concurrent.limits:
-        call = latency.get(state.name, 0.0)
+        call = calls.get(state.name, 0.0)
         rest = max(0.0, path - call)
         if state.granted:
             candidates.append((state.granted * _pace(state, call) + rest, f"limit {state.name}", rest))

@@ -37,7 +37,7 @@ _FORMS = {
     "initials last": re.compile(
         rf"(?P<f>{_FAMILY})\s{_INITIALS}{_SUFFIX}(?=\s*(?:[,;:&(]|$)|\s(?!{_ONE}\s*(?:[,;.:(]|$|(?:and|und|et|&)\s)))"
     ),
-    "capitals last": re.compile(rf"(?P<f>{_FAMILY})\s[{UPPER}]{{1,3}}(?:-[{UPPER}])?(?=[,;:]|\.(?!\s{_ONE}\s?[,.;])|\s(?:and|&|et|\(?\d{{4}})){_SUFFIX}"),
+    "capitals last": re.compile(rf"(?P<f>{_FAMILY})\s[{UPPER}]{{1,3}}(?:-[{UPPER}])?(?=[,;:]|\.(?!\s{_ONE}(?:\s?[,.;]|\s(?:and|und|et|&)\s))|\s(?:and|&|et|\(?\d{{4}})){_SUFFIX}"),
     "comma, given": re.compile(
         rf"(?P<f>{_ONE}|{_FAMILY}(?=,\s{_WORD}(?:\s{_INITIALS})?{_END})),\s"
         rf"{_WORD}(?:\s(?:{_INITIALS}|{_WORD}|{_P})){{0,3}}?{_SUFFIX}{_END}"

@@ -15,6 +15,8 @@ _LAST_TOKEN = re.compile(r"\S+$")
 _IN_URL = re.compile(
     r"(?:https?:(?://?)?|www\.|ftp://|doi\.org/|doi:\s?10\.|10\.\d{4,9}/|arxiv\.org/)\S*$", re.IGNORECASE
 )
+_WORD_IN_DOI = re.compile(rf"\b10\.\d{{4,9}}/\S*[^\W\d_]{{2}}{HYPHEN}$")
+_TWO_LETTERS = re.compile(r"[^\W\d_]{2}")
 _LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3000-\u303f\uff00-\uffef]")
 _ARXIV_GROUP = re.compile(r"(?:hep|nucl|astro|cond|quant|math|gr)$")
@@ -39,6 +41,8 @@ def _join(text: str, line: str, words: Container[str], *, full: bool) -> str:
     if not text or not line:
         return text or line
     if _goes_on(text, line, full=full):
+        if _WORD_IN_DOI.search(text) and _TWO_LETTERS.match(line):
+            return text[:-1] + line  # TeX breaks words in a DOI that is set as text: "10.1000/Phys-" + "RevLett.1"
         return text.replace(HYPHEN, "-") + line
     if text[-1] in _HYPHENS and len(text) > 1 and not text[-2].isspace():
         return _unhyphenated(text, line, words)

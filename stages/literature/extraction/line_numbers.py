@@ -8,7 +8,6 @@ of the column beside them, headings too, and do so on most pages.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import pairwise
@@ -47,9 +46,10 @@ class _Strip:
     covered: float  # of the lines beside it, the share that is numbered
 
     @property
-    def last(self) -> int:
+    def lines(self) -> int:
         """About how many lines the strip numbers."""
-        return int(self.numbers[-1].text) - int(self.numbers[0].text) + 1
+        first, second, last = (int(self.numbers[at].text) for at in (0, 1, -1))
+        return last - first + (second - first)
 
 
 def without_line_numbers(pages: list[list[Word]]) -> list[list[Word]]:
@@ -57,7 +57,7 @@ def without_line_numbers(pages: list[list[Word]]) -> list[list[Word]]:
     strips = [_strips(words) for words in pages]
     full = [number for number, words in enumerate(pages) if len(words) >= _FULL]
     sure = [
-        [strip for strip in found if strip.last >= _LEAST and strip.covered >= _COVERED and not _is_list(words, strip)]
+        [strip for strip in found if strip.lines >= _LEAST and strip.covered >= _COVERED and not _is_list(words, strip)]
         for words, found in zip(pages, strips, strict=True)
     ]
     if not full or sum(bool(sure[number]) for number in full) < _MOST_PAGES * len(full):
@@ -79,7 +79,7 @@ def _without(words: list[Word], strips: list[_Strip]) -> list[Word]:
 
 
 def _strips(words: list[Word]) -> list[_Strip]:
-    """All strips of evenly rising numbers on a page, those next to the margins first."""
+    """All strips of evenly rising numbers on a page, long ones first."""
     numbers = [word for word in words if word.text.isdecimal() and len(word.text) <= _MOST_DIGITS]
     if len(numbers) < 2:
         return []
@@ -87,20 +87,19 @@ def _strips(words: list[Word]) -> list[_Strip]:
     baselines = [word.y for word in ordered]
     found: list[_Strip] = []
     taken: set[int] = set()
-    for edge in (lambda word: word.x1, lambda word: word.x0):  # flush right, flush left
-        for group in _groups([word for word in numbers if id(word) not in taken], edge):
-            chain = _evenly_rising(group)
-            if len(chain) < 2:
-                continue
-            strip = _strip(ordered, baselines, chain)
-            if strip is not None:
-                found.append(strip)
-                taken.update(id(word) for word in strip.numbers)
+    groups = [*_groups(numbers, lambda word: word.x1), *_groups(numbers, lambda word: word.x0)]  # flush right, flush left
+    for chain in sorted(map(_evenly_rising, groups), key=len, reverse=True):
+        if len(chain) < 2 or any(id(word) in taken for word in chain):
+            continue
+        strip = _strip(ordered, baselines, chain)
+        if strip is not None:
+            found.append(strip)
+            taken.update(id(word) for word in strip.numbers)
     return found
 
 
 def _groups(numbers: list[Word], edge: Callable[[Word], float]) -> list[list[Word]]:
-    """Numbers that share an edge, large groups first."""
+    """Numbers that share an edge."""
     left = sorted(numbers, key=edge)
     groups: list[list[Word]] = []
     here: list[Word] = []
@@ -110,7 +109,7 @@ def _groups(numbers: list[Word], edge: Callable[[Word], float]) -> list[list[Wor
             here = []
         here.append(word)
     groups.append(here)
-    return sorted((group for group in groups if len(group) >= 2), key=len, reverse=True)
+    return [group for group in groups if len(group) >= 2]
 
 
 def _evenly_rising(group: list[Word]) -> list[Word]:
@@ -178,9 +177,9 @@ def _rows(words: list[Word], top: float, bottom: float) -> list[float]:
 
 def _regular(chain: list[Word]) -> bool:
     """Whether most numbers stand one usual distance apart, as lines of text do."""
-    gaps = Counter(round(after.y - before.y) for before, after in pairwise(chain))
-    usual = max(gaps, key=lambda gap: gaps[gap - 1] + gaps[gap] + gaps[gap + 1])
-    return gaps[usual - 1] + gaps[usual] + gaps[usual + 1] >= 0.5 * gaps.total()
+    gaps = [after.y - before.y for before, after in pairwise(chain)]
+    usual = median(gaps)
+    return sum(abs(gap - usual) <= max(1.5, 0.15 * usual) for gap in gaps) >= 0.5 * len(gaps)
 
 
 def _is_list(words: list[Word], strip: _Strip) -> bool:

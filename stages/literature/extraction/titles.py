@@ -46,7 +46,7 @@ _PUBLISHER = re.compile(
 _ABBREVIATIONS = re.compile(r"\b[^\W\d_]{1,9}\.(?=[\s,])")
 _LOWER_WORD = re.compile(r"(?<!\S)[^\W\d_A-ZÀ-ÖØ-Þ]{3,}(?!\S*\.)")
 _CONNECTORS = frozenset(
-    "and the for für und der die das des del della dos les sur van von zur with pour per och voor los las auf aus".split()
+    ["and", "the", "for", "für", "und", "der", "die", "das", "des", "del", "della", "dos", "les", "sur", "van", "von", "zur", "with", "pour", "per", "och", "voor", "los", "las", "auf", "aus"]
 )
 _NUMBERED = re.compile(r"\b[A-Za-z]?\d+\s*(?:\(\d+\)\s*)?[,:(]\s*(?:no\.|pp?\.|nr\.)?\s*[\d(A-Za-z]")
 _NUMBER_STARTS = re.compile(r"^(?:vol\.?\s|no\.?\s|bd\.?\s|\()?[A-Z]?\d")

@@ -27,6 +27,9 @@ class Style:
     gap: float = 2.0
     running_head: str = ""
     line_numbers: bool = False
+    number_every: int = 1
+    number_side: str = "left"
+    number_pages: bool = False
     body_pages: int = 1
     after: Sequence[str] = ()
     figure_before: int | None = None
@@ -54,6 +57,8 @@ class _Page:
     def open(self) -> None:
         self.pdf.add_page()
         self.column, self.y = 0, 70
+        if self.style.number_pages:
+            self.number = 0
         self.pdf.set_font("Times", size=8)
         if self.style.running_head:
             self.pdf.text(50, 40, f"{self.style.running_head}   {self.pdf.page_no()}")
@@ -71,9 +76,11 @@ class _Page:
         self.room(size * 1.2)
         self.y += size * 1.2
         self.pdf.set_font("Times", style="B" if bold else "", size=size)
-        if self.style.line_numbers and self.column == 0:
+        if self.style.line_numbers:
             self.number += 1
-            self.pdf.text(30, self.y, str(self.number))
+            right = self.style.number_side == "right" or self.column > 0
+            if self.number % self.style.number_every == 0:
+                self.pdf.text(562 if right else 30, self.y, str(self.number))
         if marker and self.style.raised:
             self.pdf.set_font_size(size * 0.65)
             self.pdf.text(self.left, self.y - size * 0.35, marker)

@@ -73,6 +73,20 @@ def test_a_list_that_fills_many_pages(tmp_path: Path) -> None:
     assert [one.text for one in extract_file(paper)] == expected
 
 
+def test_what_a_supplement_repeats_comes_once(tmp_path: Path) -> None:
+    first, second = numbered(12), numbered(20)[8:]
+    again = ["Supplementary References", *(f"[{number}] {text}" for number, text in enumerate(second, start=1))]
+    paper = write(tmp_path / "paper.pdf", first, Style(after=again))
+    assert [one.text for one in extract_file(paper)] == numbered(20)
+
+
+def test_an_address_that_runs_out_of_its_column_leaves_the_columns_whole(tmp_path: Path) -> None:
+    expected = numbered(40)
+    expected[5] += " https://www.example.org/an/address/that/is/much/too/long/for/the/column/it/stands/in/index.html"
+    paper = write(tmp_path / "paper.pdf", expected, Style(columns=2, body_pages=2))
+    assert [one.text for one in extract_file(paper)] == expected
+
+
 def test_the_stage_numbers_the_references_and_guesses(tmp_path: Path) -> None:
     (tmp_path / "files").mkdir()
     texts = [*numbered(3), "J. Li, Title of a book, https://doi.org/10.5555/AbC.12 (2011)."]

@@ -39,8 +39,22 @@ JOURNAL_FIRST = "Rabinowitz, D., Helin, E., & Pravdo, S. 2000, Nature, 403, 165"
         ("W. R. Johnson, in Proc. of X, pp. 2001–2010", "Johnson", None, None),
         ("“A report without authors,” Tech. Rep., 1999.", None, 1999, "A report without authors"),
         ("Иванов И. И. Волны в слоях. М.: Наука, 1998.", "Иванов", 1998, "Волны в слоях"),
+        ("Y. Ou, A decade of waves in free problems, Arch. Pure Anal. 40, e3 (2021).", "Ou", 2021,
+         "A decade of waves in free problems"),
+        ("Ž. Li, Marking: lessons from creole speech, Stud. Sound 45 (2021).", "Li", 2021,
+         "Marking: lessons from creole speech"),
+        ("K. Li, C. D. Dray, In search of thin waves, Nature 346 (6) (1978) 8.", "Li", 1978, "In search of thin waves"),
+        ("Li, K., & Ho, A. (2003). In situ observation of waves. Nature, 3, 4.", "Li", 2003,
+         "In situ observation of waves"),
+        ("K. Li, Sheets, fingers, and the origin of waves, Annals of Mathematics 290 (1983), no. 12, 7.", "Li", 1983,
+         "Sheets, fingers, and the origin of waves"),
+        ("Li K. Do waves matter? New results from the sea. J. Sea Res. 41, 7 (2017).", "Li", 2017,
+         "Do waves matter? New results from the sea"),
+        ("K. Li, K. ter Haar, and K. Kim, Zeitschrift für Physik A 164, e6677 (1927).", "Li", 1927, None),
+        ("Given M. Le Gall and J. Li. Title of the waves. Nature 3, 4 (1999).", "Le Gall", 1999, "Title of the waves"),
+        ("—. 1997, In search of waves, Tech. Rep. 3, CERN", None, 1997, "In search of waves"),
     ],
-)
+)  # fmt: skip
 def test_author_year_and_title(raw: str, author: str | None, year: int | None, title: str | None) -> None:
     seen = guess(raw)
     assert (seen.first_author, seen.year, seen.title) == (author, year, title)
