@@ -12,7 +12,7 @@ from contextlib import aclosing
 from typing import Any
 
 from streamflow.engine.channel import ChannelClosed, QueueFull
-from streamflow.engine.pool import Shared
+from streamflow.engine.shared import Shared
 from streamflow.errors import StageSignatureError
 from streamflow.storage.store import Completion, Item, State
 

@@ -8,84 +8,28 @@ and no timer in it.
 from __future__ import annotations
 
 import asyncio
-import random
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
-from streamflow.deadline import NEVER, Deadline, current
-from streamflow.engine.channel import Channel, ChannelClosed, QueueEmpty, QueueFull
+from streamflow.deadline import NEVER, current
+from streamflow.engine.channel import ChannelClosed, QueueEmpty, QueueFull
 from streamflow.engine.executors import Call
 from streamflow.engine.feeder import Feeder
+from streamflow.engine.shared import Shared, Slot
 from streamflow.engine.stage import Batch, Stage
-from streamflow.engine.tally import Tally
-from streamflow.errors import (
-    HeldAcrossYield,
-    Skip,
-    StageSignatureError,
-    StageTimeout,
-    StorageError,
-    WriterStopped,
-)
-from streamflow.events import Hook, ItemDied, ItemRetried, ItemSkipped
+from streamflow.engine.stream import Stream
+from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageError, WriterStopped
+from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.retry import Again, GiveUp, Stop
-from streamflow.record import Key
-from streamflow.storage.store import Completion, Item, State, Store
+from streamflow.storage.store import Completion, Item, State
 
 BREATH = 0.005
 """Seconds after which a worker that never had to wait lets the others run."""
 
-CHUNK = 64
-"""Outputs of a streaming stage that are committed at once, at most."""
 
-
-Handle = Callable[[Item, "Slot"], Awaitable[None]]
-
-
-class Route:
-    """Where records of one type go: into a table, into the channels of the stages that take it, or both."""
-
-    __slots__ = ("is_row", "key_of", "takers")
-
-    def __init__(self, key_of: Callable[[Any], Key], takers: tuple[str, ...], *, is_row: bool) -> None:
-        self.key_of = key_of
-        self.takers = takers
-        self.is_row = is_row
-
-
-class Slot:
-    """One worker as the watchdog sees it. `items` are in its hands; `waiting` says for what it waits, if it does."""
-
-    __slots__ = ("breathe_at", "deadline", "expired", "items", "number", "stage", "task", "told_stuck", "waiting")
-
-    def __init__(self, stage: str, number: int, clock: Callable[[], float]) -> None:
-        self.stage = stage
-        self.number = number
-        self.deadline = Deadline(clock)
-        self.task: asyncio.Task[None] | None = None
-        self.items: Sequence[Item] = ()
-        self.expired = False
-        self.told_stuck = False
-        self.waiting: str | None = None
-        self.breathe_at = 0.0
-
-
-@dataclass
-class Shared:
-    """What all pools of a run share. `stop` ends the run for an error that every item would meet."""
-
-    store: Store
-    channels: Mapping[str, Channel[Item]]
-    routes: Mapping[type[Any], Route]
-    tally: Tally
-    hook: Hook
-    stop: Callable[[Exception], None]
-    clock: Callable[[], float]
-    random: Callable[[], float] = random.SystemRandom().random
-    halted: bool = False
-    """Whether the run is cancelling its tasks. A task's own count of cancellations does not tell: before Python 3.13 a
-    task group of a stage's function can leave one behind."""
+Handle = Callable[[Item, Slot], Awaitable[None]]
 
 
 class Pool:
@@ -342,7 +286,7 @@ class Pool:
         """An attempt at an item of a streaming stage: children are committed in chunks before it ends."""
         slot.items = (item,)
         item.started = time.time()
-        stream = _Stream(self, item, slot)
+        stream = Stream(slot, partial(self._emit, item, slot))
         slot.deadline.at = self._clock() + self._timeout
         try:
             await stream.run(self._call(item.record))  # type: ignore[arg-type]
@@ -355,7 +299,7 @@ class Pool:
             await self._settle(item, State.DONE, slot)
         slot.items = ()
 
-    async def emit(self, item: Item, slot: Slot, outputs: list[Any]) -> None:
+    async def _emit(self, item: Item, slot: Slot, outputs: list[Any]) -> None:
         """Commit some of an item's outputs while it goes on."""
         children, rows = self._route(outputs)
         fresh = await self._commit(Completion(item, State.PENDING, children, rows), slot)
@@ -429,63 +373,6 @@ class Pool:
             await self._failed(item, slot, error)
         else:
             await self._settle(item, State.DONE, slot, children, rows)
-
-
-class _Stream:
-    """What a streaming stage gave out and is not committed yet.
-
-    Outputs are committed as soon as the stage waits for something, at most `CHUNK` at once, while it goes on; it is
-    held back when a whole chunk waits.
-    """
-
-    def __init__(self, pool: Pool, item: Item, slot: Slot) -> None:
-        self._pool = pool
-        self._item = item
-        self._slot = slot
-        self._outputs: list[Any] = []
-        self._flushing: asyncio.Task[None] | None = None
-
-    async def run(self, stream: AsyncGenerator[Any, None]) -> None:
-        """Read the stream to its end. When this returns or raises, nothing of it is on the way any more."""
-        loop = asyncio.get_running_loop()
-        deadline = self._slot.deadline
-        try:
-            async for output in stream:
-                if deadline.held:
-                    raise HeldAcrossYield(
-                        f"stage {self._pool.stage.name!r} yielded inside `async with` of a limit: leave the limit "
-                        "first, because what reads the stream may wait"
-                    )
-                self._outputs.append(output)
-                if len(self._outputs) == 1:
-                    loop.call_soon(self._start)
-                elif len(self._outputs) >= CHUNK:
-                    with deadline.suspended("room"):
-                        await self._flush()
-        finally:
-            deadline.at = NEVER
-            await stream.aclose()
-            # What was given out before a failure counts too: a second attempt gives it again, which is harmless.
-            await self._flush()
-
-    def _start(self) -> None:
-        ended_well = self._flushing is None or (self._flushing.done() and self._flushing.exception() is None)
-        if self._outputs and ended_well:
-            self._flushing = asyncio.get_running_loop().create_task(self._emit(), name="streamflow flush")
-
-    async def _flush(self) -> None:
-        """Commit all outputs so far. Raises what an earlier commit in the background raised."""
-        while self._flushing is not None or self._outputs:
-            self._start()
-            flushing = self._flushing
-            if flushing is not None:
-                await flushing
-                self._flushing = None
-
-    async def _emit(self) -> None:
-        while self._outputs:
-            outputs, self._outputs = self._outputs, []
-            await self._pool.emit(self._item, self._slot, outputs)
 
 
 def _told(error: Exception) -> str:

@@ -22,7 +22,8 @@ from streamflow.engine.executors import Call, executor
 from streamflow.engine.feeder import Feeder
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.pool import Pool, Route, Shared, Slot
+from streamflow.engine.pool import Pool
+from streamflow.engine.shared import Route, Shared
 from streamflow.engine.stage import Stage, read_signature
 from streamflow.engine.tally import Tally
 from streamflow.engine.watchdog import Watchdog
@@ -197,7 +198,6 @@ class Run:
                 call = self._traced(stage, call)
             feeder = Feeder(stage.name, self._store, channels[stage.name], stage.room)
             self.pools[stage.name] = Pool(stage, call, feeder, self._shared)
-        self._lone = Slot("", 0, clock)
         slots = [slot for pool in self.pools.values() for slot in pool.slots]
         tick = min(0.1, *(stage.timeout / 10 for stage in stages)) if stages else 0.1
         self._watchdog = Watchdog(slots, self._hook, tick=max(0.01, tick))

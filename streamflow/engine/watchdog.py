@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from streamflow.deadline import NEVER
-from streamflow.engine.pool import Slot
+from streamflow.engine.shared import Slot
 from streamflow.events import Hook, StageStuck
 
 STUCK_AFTER = 5.0

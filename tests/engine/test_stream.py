@@ -6,9 +6,9 @@ from collections.abc import AsyncIterator
 import pytest
 
 from streamflow import deadline
-from streamflow.engine.pool import CHUNK
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
+from streamflow.engine.stream import CHUNK
 from streamflow.errors import Skip
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.limit import Limit

@@ -63,18 +63,36 @@ def without_line_numbers(pages: list[list[Word]]) -> list[list[Word]]:
     if not full or sum(bool(sure[number]) for number in full) < _MOST_PAGES * len(full):
         return pages
     places = [(strip.side, strip.edge) for found in sure for strip in found]
-    return [
-        _without(words, [strip for strip in found if strip in certain or _at(strip, places)])
-        for words, found, certain in zip(pages, strips, sure, strict=True)
+    kept = [
+        [strip for strip in found if strip in certain or _at(strip, places)]
+        for found, certain in zip(strips, sure, strict=True)
     ]
+    neighbours = _neighbours([strip for found in kept for strip in found])
+    return [_without(words, found, places, neighbours) for words, found in zip(pages, kept, strict=True)]
+
+
+def _neighbours(strips: list[_Strip]) -> set[int]:
+    """The numbers that would come before and after each strip: one of them may stand alone in a short column."""
+    made = set()
+    for strip in strips:
+        first, second, last = (int(strip.numbers[at].text) for at in (0, 1, -1))
+        made |= {first - (second - first), last + (second - first)}
+    return made
 
 
 def _at(strip: _Strip, places: list[tuple[int, float]]) -> bool:
     return any(side == strip.side and abs(edge - strip.edge) < _SAME_PLACE for side, edge in places)
 
 
-def _without(words: list[Word], strips: list[_Strip]) -> list[Word]:
+def _without(
+    words: list[Word], strips: list[_Strip], places: list[tuple[int, float]], neighbours: set[int]
+) -> list[Word]:
     gone = {id(number) for strip in strips for number in strip.numbers}
+    for word in words:
+        if word.text.isdecimal() and len(word.text) <= _MOST_DIGITS and int(word.text) in neighbours:
+            edges = {-1: (word.x1, word.x0), 1: (word.x0, word.x1)}
+            if any(abs(edges[side][0] - edge) <= _SLIP or abs(edges[side][1] - edge) <= _SLIP for side, edge in places):
+                gone.add(id(word))
     return [word for word in words if id(word) not in gone] if gone else words
 
 
@@ -87,8 +105,8 @@ def _strips(words: list[Word]) -> list[_Strip]:
     baselines = [word.y for word in ordered]
     found: list[_Strip] = []
     taken: set[int] = set()
-    groups = [*_groups(numbers, lambda word: word.x1), *_groups(numbers, lambda word: word.x0)]  # flush right, flush left
-    for chain in sorted(map(_evenly_rising, groups), key=len, reverse=True):
+    flush_right, flush_left = _groups(numbers, lambda word: word.x1), _groups(numbers, lambda word: word.x0)
+    for chain in sorted(map(_evenly_rising, [*flush_right, *flush_left]), key=len, reverse=True):
         if len(chain) < 2 or any(id(word) in taken for word in chain):
             continue
         strip = _strip(ordered, baselines, chain)
