@@ -10,6 +10,7 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
+from operator import attrgetter
 from typing import Any, Literal, get_args, get_origin
 from uuid import UUID
 
@@ -115,6 +116,19 @@ class Table:
         return tuple(map(_to_column, self.type.fields.values()))
 
     @cached_property
+    def _fields(self) -> Callable[[Any], tuple[Any, ...]]:
+        if len(self.columns) == 1:
+            get = attrgetter(*self.columns)
+            return lambda value: (get(value),)
+        return attrgetter(*self.columns)
+
+    @cached_property
+    def _is_plain(self) -> bool:
+        """Whether every column holds its field as it is: rows are made for every completion, most of them so."""
+        plain = {str, int, float, bool, bytes, type(None)}
+        return all(set(members(hint)) <= plain for hint in self.type.fields.values())
+
+    @cached_property
     def _is_json(self) -> tuple[bool, ...]:
         return tuple(_held(hint) is None for hint in self.type.fields.values())
 
@@ -169,8 +183,10 @@ class Table:
     def values(self, value: Any) -> tuple[Any, ...]:
         """A record as one value per column. Raises RecordError for numbers that are not finite."""
         self.type.check_finite(value)
-        fields = zip(self.columns, self._converters, strict=True)
-        return tuple(convert(getattr(value, name)) for name, convert in fields)
+        fields = self._fields(value)
+        if self._is_plain:
+            return tuple([to_text(field) if type(field) is str else field for field in fields])
+        return tuple(convert(field) for convert, field in zip(self._converters, fields, strict=True))
 
     def key(self, value: Any) -> tuple[Any, ...]:
         """The key of a record as the values its columns hold."""

@@ -80,6 +80,7 @@ class Writer:
     owes_change: bool
     differences: list[Difference] = field(default_factory=list)
     commits: int = 0
+    _table_of: dict[type[Any], Table] = field(default_factory=dict)
     _waiting: deque[_Entry] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _closing: bool = False
@@ -143,7 +144,9 @@ class Writer:
         return (child.stage, to_text(str(child.key)), encoded.decode(), identity, version, self.epoch.number, now)
 
     def _row(self, row: Any) -> tuple[Table, Any, tuple[Any, ...]]:
-        table = self.tables[record_type(type(row)).table or ""]
+        table = self._table_of.get(type(row))
+        if table is None:
+            table = self._table_of[type(row)] = self.tables[record_type(type(row)).table or ""]
         return table, row, table.values(row)
 
     async def _commit(self) -> None:

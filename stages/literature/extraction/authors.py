@@ -21,23 +21,31 @@ PARTICLES = frozenset(
 _CAPITAL_PARTICLES = (
     r"(?:Van|Von|De|Del|Della|Di|Da|Dos|Du|La|Le|El|Al|Ter|Mac|Mc|St\.|San|Santa|Ben|Abu|Bin|Lo|Ten|Den|Der|Las|Los)"
 )
-_P = r"(?:van|von|der|den|del|della|dalla|degli|dei|de|di|da|dos|das|du|la|le|el|al|ter|ten|zur?|zum|af|av|bin|ibn|do|['’]t)"
+_P = (
+    r"(?:van|von|der|den|del|della|dalla|degli|dei|de|di|da|dos|das|du|la|le|el|al|ter|ten|zur?|zum|af|av|bin|ibn|do"
+    r"|['’]t)"
+)
 _WORD = rf"(?:[dlDL]['’])?[{UPPER}][\w'’‐-]{{0,30}}\w"
-_FAMILY = rf"(?:(?:{_P}|{_CAPITAL_PARTICLES})\s)*{_WORD}(?:\s(?:(?:{_P}|{_CAPITAL_PARTICLES})\s)*{_WORD}){{0,2}}?"
+_ONE = rf"(?:(?:{_P}|{_CAPITAL_PARTICLES})\s){{0,3}}{_WORD}"
+_FAMILY = rf"{_ONE}(?:\s{_ONE}){{0,2}}?"
 _INITIAL = rf"(?:[{UPPER}]|Yu|Ch|Zh|Sh|Ph|Th|Ya|Kh|Ju|Ts|Dz|Fr|Chr|Jr)\."
 _INITIALS = rf"{_INITIAL}(?:\s?[‐-]?(?:{_INITIAL}|(?<=[‐-])[a-z]\.|(?<=[‐-])[{UPPER}](?=\s))){{0,4}}"
-_ONE = rf"(?:(?:{_P}|{_CAPITAL_PARTICLES})\s)*{_WORD}"
 _END = r"(?=\s*(?:[,;.:(\[]|$)|\s+(?:and|und|et|y|e|и|with|in|&)\s|\s+(?:1[5-9]|20)\d\d)"
 _SUFFIX = r"(?:,?\s(?:Jr\.?|Sr\.?|II|III|IV)(?!\w))?"
 
 _FORMS = {
     "initials first": re.compile(rf"{_INITIALS}\s?(?:(?:{_WORD}\s)(?={_INITIAL}))?(?P<f>{_FAMILY}){_SUFFIX}{_END}"),
     "comma": re.compile(rf"(?P<f>{_ONE}),\s{_INITIALS}(?:\s{_P}(?:\s{_P})?(?=[,\s]))?{_SUFFIX}"),
-    "comma, two names": re.compile(rf"(?P<f>{_FAMILY}),\s(?>{_INITIALS}){_SUFFIX}(?!\s?{_FAMILY}(?:,|\s(?:and|&|und|et)\s))"),
+    "comma, two names": re.compile(
+        rf"(?P<f>{_FAMILY}),\s(?>{_INITIALS}){_SUFFIX}(?!\s?{_FAMILY}(?:,|\s(?:and|&|und|et)\s))"
+    ),
     "initials last": re.compile(
         rf"(?P<f>{_FAMILY})\s{_INITIALS}{_SUFFIX}(?=\s*(?:[,;:&(]|$)|\s(?!{_ONE}\s*(?:[,;.:(]|$|(?:and|und|et|&)\s)))"
     ),
-    "capitals last": re.compile(rf"(?P<f>{_FAMILY})\s[{UPPER}]{{1,3}}(?:-[{UPPER}])?(?=[,;:]|\.(?!\s{_ONE}(?:\s?[,.;]|\s(?:and|und|et|&)\s))|\s(?:and|&|et|\(?\d{{4}})){_SUFFIX}"),
+    "capitals last": re.compile(
+        rf"(?P<f>{_FAMILY})\s[{UPPER}]{{1,3}}(?:-[{UPPER}])?"
+        rf"(?=[,;:]|\.(?!\s{_ONE}(?:\s?[,.;]|\s(?:and|und|et|&)\s))|\s(?:and|&|et|\(?\d{{4}})){_SUFFIX}"
+    ),
     "comma, given": re.compile(
         rf"(?P<f>{_ONE}|{_FAMILY}(?=,\s{_WORD}(?:\s{_INITIALS})?{_END})),\s"
         rf"{_WORD}(?:\s(?:{_INITIALS}|{_WORD}|{_P})){{0,3}}?{_SUFFIX}{_END}"
@@ -60,7 +68,9 @@ _FURTHER = {
 _WEAK = frozenset({"comma, given", "given first"})
 _AND = re.compile(r"\s*[,;]?\s*(?:&|\b(?:and|und|et|y|e|и|en|och|og|i|a|ve)\b)\s+")
 _PLAIN = re.compile(r"\s*[,;]\s*(?:(?:\.\s?){2,3}|…\s*)?")
-_OTHERS = re.compile(r"\s*,?\s*(?:&\s+|and\s+)?(?:\(?et\.?\s?al\b\.?\)?|and others|and coworkers|и др\.?|u\.\s?a\.)", re.IGNORECASE)
+_OTHERS = re.compile(
+    r"\s*,?\s*(?:&\s+|and\s+)?(?:\(?et\.?\s?al\b\.?\)?|and others|and coworkers|и др\.?|u\.\s?a\.)", re.IGNORECASE
+)
 _ROLE = re.compile(
     r"\s*,?\s*(?:\((?:eds?|editors?|hrsg|org|ed\. by)\.?\)|(?:eds|ed|editors?|hrsg)\.?(?=[,:.\s])"
     r"|\((?:for )?(?:the )?[^()]{2,60}(?:Collaboration|Consortium|Group|Team)s?\)"
@@ -73,7 +83,7 @@ _YEAR = re.compile(
 )
 _STOP = re.compile(r"\s*([.,:;]?)\s*")
 _MOST = 100
-_ORGANISATION = re.compile(
+ORGANISATION = re.compile(
     r"\b(?:collaborations?|consortium|organi[sz]ation|university|universit\w+|institut\w*|institution|instruments|agency"
     r"|committee|commission|department|ministry|society|association|foundation|council|cent(?:re|er)|corporation|company"
     r"|inc|ltd|gmbh|group|team|network|bureau|office|board|bank|union|nations|federation|laborator(?:y|ies)|academy"
@@ -100,7 +110,7 @@ def read_authors(text: str) -> Authors | None:
     """The authors that a reference begins with; None for what does not begin with people in a known form."""
     for form, pattern in _FORMS.items():
         found = pattern.match(text)
-        if found and not _ORGANISATION.search(found.group()):
+        if found and not ORGANISATION.search(found.group()):
             end = _list_end(text, found.end(), form)
             if end is not None:
                 return _ended(text, found["f"], end)
@@ -110,7 +120,7 @@ def read_authors(text: str) -> Authors | None:
 def read_organisation(text: str) -> Authors | None:
     """The organisation that a reference begins with, as its author; None where none does."""
     head = re.match(r"[^,.:;(\[“\"]{3,120}(?:\.(?=\w)[^,.:;(\[“\"]{1,40})*", text)
-    if head is None or not _ORGANISATION.search(head.group()) or not head.group()[0].isupper():
+    if head is None or not ORGANISATION.search(head.group()) or not head.group()[0].isupper():
         return None
     year = re.search(r"\s\(?(?:1[5-9]|20)\d\d", head.group())
     name = head.group()[: year.start()] if year else head.group()
@@ -147,9 +157,8 @@ def _list_end(text: str, place: int, form: str) -> int | None:
             pending = False
         elif kind in _WEAK and ";" not in between.group():
             pending = True
-        elif not pending or kind not in _WEAK:
+        else:
             sure, pending = place, False
-    return sure
     return sure
 
 

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import re
 
-from stages.literature.extraction.authors import PARTICLES, read_authors, read_organisation
+from stages.literature.extraction.authors import ORGANISATION, PARTICLES, read_authors, read_organisation
 from stages.literature.extraction.likeness import UPPER
 
-_ORGANISATION = re.compile(
-    r"\b(?:collaboration|consortium|organi[sz]ation|university|institutes?|institution|instruments|agency|committee|commission"
-    r"|department|ministry|society|association|foundation|council|centre|center|corporation|company|inc|ltd|gmbh|group|team"
-    r"|network|bureau|office|board|bank|union|nations|federation|laborator(?:y|ies)|academy|service|services|project|forum)\b",
-    re.IGNORECASE,
-)
 _INITIAL = rf"(?:[{UPPER}]|Yu|Ch|Zh|Sh|Ph|Th|Ya|Kh)\."
 _INITIALS_FIRST = re.compile(rf"((?:{_INITIAL}[\s-]*){{1,5}}(?:(?:de|da|del|van|von)\s+(?=[{UPPER}]\.))?)(?=\S)")
 _FAMILY_INITIALS = re.compile(rf"((?:[\w'’-]{{1,30}}\s){{1,3}})[{UPPER}]{{1,4}}(?:-[{UPPER}])?([,.])\s+")
@@ -53,7 +47,7 @@ def first_author(raw: str) -> str | None:
     name = parts[0]
     if not name or not name[0].isalpha():
         return None
-    if _ORGANISATION.search(name.split(". ")[0]):
+    if ORGANISATION.search(name.split(". ")[0]):
         return _clean(name.split(". ")[0])
     if len(parts) > 1 and _INITIALS.fullmatch(parts[1].split(". ")[0] + "."):
         return _clean(name)  # Family, I. I.

@@ -70,10 +70,10 @@ def _headless(lines: list[Line]) -> list[Found]:
         if chain is None:
             continue
         listed = body[: chain.markers[0].line] + _without_other_text(body[chain.markers[0].line :])
-        if len(listed) < len(body):
+        if gone := len(body) - len(listed):
             lines = lines[:start] + listed + lines[end:]
-            spans.append((start, start + len(listed)))
-            spans = [(a - (len(body) - len(listed)), b - (len(body) - len(listed))) if a >= end else (a, b) for a, b in spans]
+            spans = [(here - gone, after - gone) if here >= end else (here, after) for here, after in spans]
+            spans.append((start, end - gone))
             continue
         found.append((start, Found(_numbered(*_without_floats(body, chain, headed=False)), headed=False)))
         first, last = chain.markers[0].line, chain.markers[-1].line

@@ -27,7 +27,9 @@ _WIDEST_INDENT = 60.0
 _SEEN = 1.08
 """What the page shows (indents, gaps) is trusted a little more than what the words suggest."""
 _LIKELY = 1.03
-_NO_START = re.compile(r"https?:|www\.|doi\b|\[online\]|available\b|accessed\b|retrieved\b|arxiv:|in:?\s|pp?\.\s", re.IGNORECASE)
+_NO_START = re.compile(
+    r"https?:|www\.|doi\b|\[online\]|available\b|accessed\b|retrieved\b|arxiv:|in:?\s|pp?\.\s", re.IGNORECASE
+)
 
 
 def entry_starts(lines: list[Line]) -> list[int]:

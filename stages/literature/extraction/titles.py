@@ -22,17 +22,19 @@ _ABBREVIATED = re.compile(
     re.IGNORECASE,
 )
 _PART = re.compile(r"\b(?:part|pt|teil|partie)\s(?:[IVXivx]{1,4}|\d{1,2}|[A-Z])\.$", re.IGNORECASE)
+_SHORT = re.compile(rf"(?:^|[\s(])[{UPPER}]\w{{0,8}}\.$")
 _STOP = re.compile(r"[.?!][”’»]?\s+(?=\S)|[.?!]$")
 _VENUE = re.compile(
-    r"^(?:in:?\s(?=(?:proc|adv|\d|the\s\d|[A-Z0-9][\w.-]*\s(?:ann|int|conf|work|symp|ieee|acm|trans|lect)|ieee|acm|icml|cvpr"
-    r"|iccv|eccv|neurips|nips|iclr|acl|emnlp|aaai|ijcai|kdd|sig|workshop|conf|int|lecture|handbook|encyclop|[A-Z]\.\s|[A-Z][\w’'-]+,\s[A-Z]\.))"
-    r"|in:\s|proc\b|proceedings\b|arxiv\b|corr\b|biorxiv|medrxiv|ssrn|phys\.|j\.|ieee\b|acm\b|lect\.|ann\.|nature\b(?!\sof)|science\b(?!\sof)"
-    r"|https?:|advances in\s|lecture notes"
-    r"|doi\b|vol\b|volume\s\d|pp?\.|pages?\s\d|technical report|tech\.|ph\.?\s?d|phd|m\.?sc\.?\s|master|dissertation|doctoral"
-    r"|thesis|dissertation|diploma"
-    r"|\(|\[[A-Z]|\d{1,5}(?:[,.:;)\s]|$)|url\b|issn|isbn|available|accessed|retrieved|in press|submitted|preprint"
-    r"|to appear|a&a\b|forthcoming|ed\.|eds\.|edited by|editors?\b|trans\.|\d(?:st|nd|rd|th)\sed|second edition|no\.\s|number\s\d"
-    r"|report\s(?:no|\S*\d)|working paper|unpublished|private comm|personal comm|version\s\d"
+    r"^(?:in:?\s(?=(?:proc|adv|\d|the\s\d|[A-Z0-9][\w.-]*\s(?:ann|int|conf|work|symp|ieee|acm|trans|lect)|ieee|acm|icml"
+    r"|cvpr|iccv|eccv|neurips|nips|iclr|acl|emnlp|aaai|ijcai|kdd|sig|workshop|conf|int|lecture|handbook|encyclop"
+    r"|[A-Z]\.\s|[A-Z][\w’'-]+,\s[A-Z]\.))"
+    r"|in:\s|proc\b|proceedings\b|arxiv\b|corr\b|biorxiv|medrxiv|ssrn|phys\.|j\.|ieee\b|acm\b|lect\.|ann\."
+    r"|(?:nature|science)\b(?!\sof)|a&a\b|https?:|advances in\s|lecture notes|doi\b|url\b|issn|isbn"
+    r"|vol\b|volume\s\d|pp?\.|pages?\s\d|no\.\s|number\s\d|\(|\[[A-Z]|\d{1,5}(?:[,.:;)\s]|$)"
+    r"|technical report|tech\.|report\s(?:no|\S*\d)|working paper|version\s\d"
+    r"|ph\.?\s?d|m\.?sc\.?\s|master|dissertation|doctoral|thesis|diploma"
+    r"|available|accessed|retrieved|in press|submitted|preprint|to appear|forthcoming|unpublished|private comm"
+    r"|personal comm|eds?\.|edited by|editors?\b|trans\.|\d(?:st|nd|rd|th)\sed|second edition"
     r"|(?:january|february|march|april|may|june|july|august|september|october|november|december)\b(?:\s\d|,|$|\.))",
     re.IGNORECASE,
 )
@@ -46,14 +48,22 @@ _PUBLISHER = re.compile(
 _ABBREVIATIONS = re.compile(r"\b[^\W\d_]{1,9}\.(?=[\s,])")
 _LOWER_WORD = re.compile(r"(?<!\S)[^\W\d_A-ZÀ-ÖØ-Þ]{3,}(?!\S*\.)")
 _CONNECTORS = frozenset(
-    ["and", "the", "for", "für", "und", "der", "die", "das", "des", "del", "della", "dos", "les", "sur", "van", "von", "zur", "with", "pour", "per", "och", "voor", "los", "las", "auf", "aus"]
-)
+    {
+        "and", "the", "for", "für", "und", "der", "die", "das", "des", "del", "della", "dos", "les", "sur", "van",
+        "von", "zur", "with", "pour", "per", "och", "voor", "los", "las", "auf", "aus",
+    }
+)  # fmt: skip
 _NUMBERED = re.compile(r"\b[A-Za-z]?\d+\s*(?:\(\d+\)\s*)?[,:(]\s*(?:no\.|pp?\.|nr\.)?\s*[\d(A-Za-z]")
 _NUMBER_STARTS = re.compile(r"^(?:vol\.?\s|no\.?\s|bd\.?\s|\()?[A-Z]?\d")
 _JOURNAL_TAIL = re.compile(rf"\s(?=(?:[{UPPER}]\w{{0,9}}\.\s?){{1,6}}(?:[{UPPER}]\s)?\d)")
 _IN_BRACKETS = re.compile(r"\s*[(\[][^()\[\]]{0,80}(?:1[5-9]|20)\d\d[a-z]?[)\]]\s*$")
-_EDITION = re.compile(r"\s*\((?:\d+(?:st|nd|rd|th)|second|third|fourth|revised)\s+ed(?:ition|n)?\.?\)\s*$", re.IGNORECASE)
-_REPORT = re.compile(r"\s*[(\[](?:tech|ph\.?\s?d|phd|master|doctoral|unpublished|report|dissertation|thesis|working)[^()]*[)\]]?\s*$", re.I)
+_EDITION = re.compile(
+    r"\s*\((?:\d+(?:st|nd|rd|th)|second|third|fourth|revised)\s+ed(?:ition|n)?\.?\)\s*$", re.IGNORECASE
+)
+_REPORT = re.compile(
+    r"\s*[(\[](?:tech|ph\.?\s?d|phd|master|doctoral|unpublished|report|dissertation|thesis|working)[^()]*[)\]]?\s*$",
+    re.IGNORECASE,
+)
 _KIND = re.compile(r"\s*\[(?:[JMCDRNPS](?:/OL)?|online|book|software|computer software|data ?set)\]\s*$", re.IGNORECASE)
 _COLLABORATION = re.compile(r"^[\[(][^\])]{2,60}(?:collaboration|consortium|group|team)[\])]\s*,?\s*", re.IGNORECASE)
 _LEAST, _MOST = 8, 400
@@ -206,12 +216,11 @@ def _sentence(text: str, *, abbreviations: bool = False) -> str:
     """
     for found in _STOP.finditer(text):
         head = text[: found.start() + 1]
-        if found.group()[0] == "." and _PART.search(head[-14:]) and not _opens_place(text[found.end() :]):
-            continue
-        if found.group()[0] == "." and (
-            _ABBREVIATED.search(head[-12:]) or (abbreviations and re.search(rf"(?:^|[\s(])[{UPPER}]\w{{0,8}}\.$", head[-12:]))
-        ):
-            continue
+        if found.group()[0] == ".":
+            if _PART.search(head[-14:]) and not _opens_place(text[found.end() :]):
+                continue
+            if _ABBREVIATED.search(head[-12:]) or (abbreviations and _SHORT.search(head[-12:])):
+                continue
         return text[: found.start()] + (found.group()[0] if found.group()[0] in "?!" else "")
     return text
 
