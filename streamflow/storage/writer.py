@@ -83,6 +83,7 @@ class Writer:
     _table_of: dict[type[Any], Table] = field(default_factory=dict)
     _waiting: deque[_Entry] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _closing: bool = False
     _dead: WriterStopped | None = None
 
@@ -93,13 +94,12 @@ class Writer:
         """
         if self._dead is not None or self._closing:
             raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
-        now = time.time()
         try:
             entry = _Entry(
-                asyncio.get_running_loop().create_future(),
-                [(child, self._encode(child, now)) for child in completion.children],
+                self._loop.create_future(),
+                self._admissions(completion.children) if completion.children else [],
                 None if completion.item is None else _settlement(completion.item, completion),
-                [self._row(row) for row in completion.rows],
+                [self._row(row) for row in completion.rows] if completion.rows else [],
             )
         except (RecordError, UnicodeError, ValueError) as error:
             raise StorageError(f"a record cannot be stored: {error}") from error
@@ -136,6 +136,10 @@ class Writer:
         """Let `run` end once nothing waits."""
         self._closing = True
         self._wake.set()
+
+    def _admissions(self, children: Sequence[Item]) -> list[tuple[Item, tuple[Any, ...]]]:
+        now = time.time()
+        return [(child, self._encode(child, now)) for child in children]
 
     def _encode(self, child: Item, now: float) -> tuple[Any, ...]:
         kind, version = self.stages[child.stage]

@@ -136,7 +136,6 @@ def read_same_authors(text: str) -> Authors | None:
 def _list_end(text: str, place: int, form: str) -> int | None:
     """Where the list ends whose first name ends at `place`."""
     sure = place
-    pending = False  # a name without initials stands behind `sure`, parted by a comma alone
     for _ in range(_MOST):
         if others := _OTHERS.match(text, place):
             return others.end()
@@ -154,11 +153,8 @@ def _list_end(text: str, place: int, form: str) -> int | None:
             if not further or _name(text, further.end(), form)[1] in (None, *_WEAK):
                 others = _OTHERS.match(text, place)
                 return others.end() if others else place
-            pending = False
-        elif kind in _WEAK and ";" not in between.group():
-            pending = True
-        else:
-            sure, pending = place, False
+        elif kind not in _WEAK or ";" in between.group():
+            sure = place
     return sure
 
 
