@@ -31,6 +31,14 @@ class SourceEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class RecordRefused:
+    """A source gave a record that cannot be stored; the others go on."""
+
+    source: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
 class ItemRetried:
     """An attempt failed; the item is tried again `delay` seconds from now."""
 
@@ -92,9 +100,9 @@ class FinalizerEnded:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """A signal asked the run to stop; `active` items are being finished."""
+    """A signal, or an error that no item would escape, asked the run to stop; `active` items are being finished."""
 
-    signal: str
+    reason: str
     active: int
     grace: float
 
@@ -103,6 +111,7 @@ Event = (
     RunStarted
     | RunEnded
     | SourceEnded
+    | RecordRefused
     | ItemRetried
     | ItemSkipped
     | ItemDied

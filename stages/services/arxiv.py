@@ -5,9 +5,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Self
 
-from streamflow.http.client import Service
-
 from streamflow.engine.context import Context
+from streamflow.http.client import Service
 
 # The terms of use: at most one request in three seconds, and one connection at a time. They bind whoever downloads.
 SERVICE = Service("arxiv", "https://arxiv.org", rate=1, per=3, concurrency=1)

@@ -21,7 +21,17 @@ from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run, Summary
 from streamflow.errors import CredentialsRefused, ServiceError, UsageError
-from streamflow.events import Draining, Event, ItemDied, ItemRetried, ItemSkipped, LimitPaused, RunStarted, SourceEnded
+from streamflow.events import (
+    Draining,
+    Event,
+    ItemDied,
+    ItemRetried,
+    ItemSkipped,
+    LimitPaused,
+    RecordRefused,
+    RunStarted,
+    SourceEnded,
+)
 from streamflow.limits.limit import LimitState
 from streamflow.limits.registry import Registry
 from streamflow.observe import summary as reports
@@ -175,6 +185,8 @@ class _Session:
         getattr(log, level)(name, **asdict(event))
         if isinstance(event, SourceEnded) and not event.records:
             self._empty_sources += 1
+        if isinstance(event, RecordRefused):
+            tell(f"A record of source {event.source!r} was refused: {event.error}")
         if self._options.quiet:
             return
         if isinstance(event, RunStarted):
@@ -186,7 +198,7 @@ class _Session:
                 )
         if isinstance(event, Draining) and self._signalled is not None:
             tell(
-                f"{event.signal}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; "
+                f"{event.reason}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; "
                 "the rest stays pending. A second signal stops at once."
             )
 
@@ -242,7 +254,7 @@ def _code(summary: Summary, dead: int) -> int:
         return FAILED
     if summary.stopped_by is not None:
         return _signal_code(summary.stopped_by)
-    return DEAD_LETTERS if dead else DONE
+    return DEAD_LETTERS if dead or summary.refused else DONE
 
 
 def _why(error: Exception) -> str:
@@ -264,7 +276,11 @@ def _line_for(event: Event) -> tuple[str, str]:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     if isinstance(event, ItemSkipped | ItemRetried):
         return "debug" if isinstance(event, ItemSkipped) else "info", name
-    noteworthy = isinstance(event, ItemDied | LimitPaused) or name in ("contents_differ", "stage_stuck")
+    noteworthy = isinstance(event, ItemDied | LimitPaused) or name in (
+        "contents_differ",
+        "stage_stuck",
+        "record_refused",
+    )
     return "warning" if noteworthy else "info", name
 
 

@@ -13,7 +13,8 @@ from typing import Any
 
 from streamflow.engine.channel import ChannelClosed, QueueFull
 from streamflow.engine.shared import Shared
-from streamflow.errors import StageSignatureError
+from streamflow.errors import StageSignatureError, StorageError, WriterStopped
+from streamflow.events import RecordRefused
 from streamflow.storage.store import Completion, Item, State
 
 READ_AHEAD = 256
@@ -21,7 +22,10 @@ READ_AHEAD = 256
 
 
 class Intake:
-    """Feeds a run from one source. `records` counts what the source gave, `admitted` what was new."""
+    """Feeds a run from one source.
+
+    `records` counts what the source gave, `admitted` what was new, `refused` what cannot be stored.
+    """
 
     def __init__(
         self, name: str, stream: AsyncGenerator[Any, None], shared: Shared, *, limit: int | None = None
@@ -29,6 +33,7 @@ class Intake:
         self.name = name
         self.records = 0
         self.admitted = 0
+        self.refused = 0
         self._stream = stream
         self._shared = shared
         self._limit = limit if limit is not None else float("inf")
@@ -98,11 +103,22 @@ class Intake:
                 rows.append(record)
             for taker in route.takers:
                 children.append(Item(taker, record, route.key_of(record)))
-        fresh = await shared.store.commit(Completion(None, State.DONE, children, rows))
+        try:
+            fresh = await shared.store.commit(Completion(None, State.DONE, children, rows))
+        except WriterStopped:
+            raise
+        except StorageError as error:
+            if len(records) == 1:
+                self.refused += 1
+                shared.hook(RecordRefused(self.name, str(error)))
+                return
+            for record in records:  # one of them is at fault
+                await self._admit([record])
+            return
         shared.tally.changed = shared.tally.changed or bool(fresh or rows)
         self.admitted += len(fresh)
         shared.tally.alive += len(fresh)
-        if rows and not fresh and not shared.tally.alive:
+        if not shared.tally.alive:
             shared.tally.notify()
         try:
             for child in fresh:

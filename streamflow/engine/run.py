@@ -63,7 +63,10 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """How a run ended. `error` is what stopped it; `stopped_by` names the signal. `seconds` is wall time."""
+    """How a run ended. `error` is what stopped it; `stopped_by` names the signal. `seconds` is wall time.
+
+    `refused` counts records of sources that cannot be stored.
+    """
 
     pipeline: str
     stages: Mapping[str, StageFigures]
@@ -71,6 +74,7 @@ class Summary:
     error: Exception | None = None
     stopped_by: str | None = None
     spans: Sequence[Span] = ()
+    refused: int = 0
 
     @property
     def dead(self) -> int:
@@ -117,6 +121,7 @@ class Run:
         self._grace = grace
         self._trace = trace
         self._spans: list[Span] = []
+        self._intakes: list[Intake] = []
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
         self._stopped_by: str | None = None
@@ -134,12 +139,19 @@ class Run:
             async with AsyncExitStack() as stack:
                 await self._make_pools(stack)
                 await self._flow()
+        except BaseException as error:
+            self._end(f"failed: {type(error).__name__}: {error}")
+            raise
         finally:
             await self._store.close()
+        seconds = self._end(f"stopped: {self._error}" if self._error else self._stopped_by or "done")
+        refused = sum(intake.refused for intake in self._intakes)
+        return Summary(self.pipeline.name, self.figures(), seconds, self._error, self._stopped_by, self._spans, refused)
+
+    def _end(self, reason: str) -> float:
         seconds = time.monotonic() - self._started
-        summary = Summary(self.pipeline.name, self.figures(), seconds, self._error, self._stopped_by, self._spans)
-        self._hook(RunEnded(self.pipeline.name, self._stopped_by or "done", seconds))
-        return summary
+        self._hook(RunEnded(self.pipeline.name, reason, seconds))
+        return seconds
 
     def stop(self, reason: str) -> None:
         """The first call drains, the second stops at once."""
@@ -274,6 +286,7 @@ class Run:
             wanted = {name: self._resources[kind] for name, kind in signature.resources.items()}
             stream = source(self._resources[Inputs], **wanted)
             intake = Intake(source.__name__, stream, self._shared, limit=self._limit)
+            self._intakes.append(intake)
             self.tally.feeding += 1
             feeding.append(group.create_task(self._feed(self._take_in(intake))))
         return feeding
@@ -325,13 +338,13 @@ class Run:
         if not self.tally.changed:
             return
         self.tally.changed = False
+        seen = self._store.changes
         for finalizer in self.pipeline.finalizers:
             started = time.monotonic()
             signature = read_finalizer(finalizer)
             await finalizer(**{name: self._resources[kind] for name, kind in signature.items()})
             self._hook(FinalizerEnded(finalizer.__name__, time.monotonic() - started))
-        if not self.tally.changed:
-            await self._store.finalized()
+        await self._store.finalized(seen)
 
     # --- stop ------------------------------------------------------------------------------------------------------
 
@@ -358,6 +371,7 @@ class Run:
             ended = asyncio.gather(*workers, return_exceptions=True)
             await asyncio.wait((halt, ended), timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            self._shared.halted = True  # before the workers are cancelled: else each would take it for its function's
             halt.cancel()
             ended.cancel()
             await asyncio.gather(halt, ended, return_exceptions=True)

@@ -26,6 +26,7 @@ class MemoryStore:
         self._finished: dict[str, int] = {}  # apart from `_ended`: on the ready path, hashing a State costs
         self._differences: list[Difference] = []
         self._changed = False
+        self._changes = 0
 
     async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
         for stage in plan.stages:
@@ -42,6 +43,7 @@ class MemoryStore:
 
     async def commit(self, completion: Completion) -> Sequence[Item]:
         self._changed = True
+        self._changes += 1
         for row in completion.rows:
             self._put(row)
         item = completion.item
@@ -81,8 +83,12 @@ class MemoryStore:
         rows = self.tables[record_type.table or ""].values()
         return sorted(rows, key=lambda row: [getattr(row, name) for name in fields])
 
-    async def finalized(self) -> None:
-        self._changed = False
+    @property
+    def changes(self) -> int:
+        return self._changes
+
+    async def finalized(self, changes: int) -> None:
+        self._changed = self._changes > changes
 
     def differences(self) -> Iterable[Difference]:
         found, self._differences = self._differences, []

@@ -98,8 +98,6 @@ class SqliteStore:
         await connection.execute("PRAGMA journal_mode = WAL")
         await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         await _migrate(connection, self._path)
-        tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
-        await _make_tables(connection, tables.values())
         meta: dict[str, str] = dict(await connection.execute_fetchall("SELECT * FROM streamflow_meta"))  # type: ignore[arg-type]
         owner = meta.setdefault("pipeline", plan.pipeline)
         if owner != plan.pipeline:
@@ -109,6 +107,9 @@ class SqliteStore:
         pending = await self._pending_counts()
         if pending:
             await asyncio.to_thread(self._check_pending)
+        # Only now: a pipeline that is refused leaves the tables of another as they were.
+        tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
+        await _make_tables(connection, tables.values())
         changed = meta.get("changed") == "1"
         number = int(meta.get("epoch", "0"))
         started = meta.get("epoch_started", "")
@@ -183,8 +184,12 @@ class SqliteStore:
         table = Table(record_type)
         return [table.record(row) for row in await self._read(table.select_all, ())]
 
-    async def finalized(self) -> None:
-        await self._writer.finalized()
+    @property
+    def changes(self) -> int:
+        return self._writer.commits
+
+    async def finalized(self, changes: int) -> None:
+        await self._writer.finalized(changes)
 
     def differences(self) -> Iterable[Difference]:
         found = list(self._writer.differences)

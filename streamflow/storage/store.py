@@ -140,8 +140,12 @@ class Store(Protocol):
     async def rows(self, record_type: RecordType) -> Sequence[Any]:
         """All rows of a record type's table, by key."""
 
-    async def finalized(self) -> None:
-        """Note that finalizers ran after the last change."""
+    @property
+    def changes(self) -> int:
+        """How often something was committed since the store was opened."""
+
+    async def finalized(self, changes: int) -> None:
+        """Note that finalizers have seen everything, if nothing was committed after the first `changes` times."""
 
     def differences(self) -> Iterable[Difference]:
         """Contents that differed without a rule since the last call."""

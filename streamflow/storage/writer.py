@@ -23,7 +23,7 @@ from typing import Any
 
 import aiosqlite
 
-from streamflow.errors import RecordError, StorageError, WriterStopped
+from streamflow.errors import StorageError, WriterStopped
 from streamflow.record import RecordType, record_type
 from streamflow.storage.store import Completion, Difference, Item
 from streamflow.storage.tables import Table, to_text
@@ -101,8 +101,8 @@ class Writer:
                 None if completion.item is None else _settlement(completion.item, completion),
                 [self._row(row) for row in completion.rows] if completion.rows else [],
             )
-        except (RecordError, UnicodeError, ValueError) as error:
-            raise StorageError(f"a record cannot be stored: {error}") from error
+        except Exception as error:
+            raise StorageError(f"a record cannot be stored: {type(error).__name__}: {error}") from error
         self._waiting.append(entry)
         self._wake.set()
         return entry.done
@@ -123,10 +123,12 @@ class Writer:
             if self._waiting:
                 await self._commit()
 
-    async def finalized(self) -> None:
-        """Note that finalizers ran after all that was committed so far."""
+    async def finalized(self, commits: int) -> None:
+        """Note that finalizers have seen everything, unless there were more than so many commits."""
 
         def note(connection: sqlite3.Connection) -> None:
+            if self.commits > commits:
+                return
             connection.execute("UPDATE streamflow_meta SET value = '0' WHERE name = 'changed'")
             self.owes_change = True
 
@@ -278,16 +280,18 @@ class Transaction:
             return
         for row, values in rows:
             stored = tuple(connection.execute(table.select, table.key(row)).fetchone())
-            if stored[:-1] == values:
+            is_of_this_epoch = stored[-1] >= self._writer.epoch.started
+            if stored[:-1] == values and is_of_this_epoch:
                 continue
             old = table.record(stored)
             merged, conflicts = table.type.merged(old, row)
-            if conflicts and stored[-1] < self._writer.epoch.started:
+            if conflicts and not is_of_this_epoch:
                 # A later epoch replaces what an earlier one said; only within one are two contents at odds.
                 merged, conflicts = table.type.replaced(old, row), ()
             if conflicts:
                 self._writer.differences.append(Difference(table.type.name, str(table.type.key_of(row)), conflicts))
-            if merged != old:
+            if merged != old or not is_of_this_epoch:
+                # Also when nothing differs: this epoch has said so, and a different content after it is at odds.
                 connection.execute(table.update, (*table.values(merged), now, *table.key(row)))
 
 

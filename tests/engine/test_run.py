@@ -748,7 +748,9 @@ def test_the_second_stop_ends_at_once(sequential: bool) -> None:
         await asyncio.sleep(1)
         run.stop("SIGTERM")
 
-    played = play_virtual(flow(Stage(slow, workers=2), count=10), watch=stop, sequential=sequential)
+    played = play_virtual(flow(Stage(slow, workers=2, retry=ONCE), count=10), watch=stop, sequential=sequential)
+    assert not played.told(ItemDied), "to be stopped uses no attempt"
+    assert not played.told(ItemRetried)
     assert played.seconds == pytest.approx(4, abs=0.5)
     assert sorted(cancelled) == ([0] if sequential else [0, 1])
     assert values(played) == []
@@ -762,6 +764,7 @@ def test_what_does_not_finish_within_the_grace_period_stays_pending() -> None:
 
     played = play_virtual(flow(Stage(ten_seconds), count=10), watch=stop, grace=2)
     assert played.seconds == pytest.approx(5, abs=0.5)
+    assert not played.told(ItemRetried), "to be stopped uses no attempt"
     assert counts(played, "ten_seconds").done == 0
     assert counts(played, "ten_seconds").dead == 0
 

@@ -19,7 +19,7 @@ import pytest
 from tests.faults.fire import PAPERS
 
 KILLS = 50
-PATIENCE = 300.0
+PATIENCE = 120.0
 """Seconds after which the test gives up: it takes ten, and one that hangs is to fail."""
 TABLES = {
     "refs": "n, raw",

@@ -193,7 +193,7 @@ async def test_fields_that_merge_make_no_content_new(make_durable: MakeStore) ->
     async with opened(make_durable(), its_plan) as store:
         (it,) = await admit(store, merged(most=1))
         await settle(store, it)
-        await store.finalized()
+        await store.finalized(store.changes)
     async with opened(make_durable(), its_plan) as store:
         assert await admit(store, merged(most=2)) == []
 
@@ -202,7 +202,7 @@ async def _one_finished_run(make: MakeStore, *dois: str) -> None:
     async with opened(make()) as store:
         for it in await admit(store, *map(item, dois)):
             await settle(store, it)
-        await store.finalized()
+        await store.finalized(store.changes)
 
 
 # --- ends ----------------------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def _renamed(row: Merged, doi: str) -> Merged:
 async def test_a_later_epoch_replaces_a_row_without_reporting_it(make_durable: MakeStore) -> None:
     async with opened(make_durable()) as store:
         await admit(store, rows=[Work("a", "B", 1), Merged("a", most=5)])
-        await store.finalized()
+        await store.finalized(store.changes)
     async with opened(make_durable()) as store:
         await admit(store, rows=[Work("a", "C", 2), Merged("a", most=3)])
         assert list(store.differences()) == []
@@ -507,7 +507,7 @@ async def test_finalizers_are_owed_from_the_first_change_until_they_ran(make: Ma
         await store.close()
         store = make()
         assert (await store.open(plan())).changed is True
-    await store.finalized()
+    await store.finalized(store.changes)
     await store.close()
     if store.durable:
         store = make()

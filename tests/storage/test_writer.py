@@ -159,7 +159,7 @@ async def test_noting_finalizers_beside_commits_splits_no_group(tmp_path: Path) 
         looking = asyncio.create_task(look())
         for start in range(0, 300, 30):
             group = [Completion(it, State.DONE, (), [It(it.record.n)]) for it in items[start : start + 30]]
-            await asyncio.gather(together(store, group), store.finalized(), store.finalized())
+            await asyncio.gather(together(store, group), store.finalized(store.changes), store.finalized(store.changes))
         looking.cancel()
         await asyncio.gather(looking, return_exceptions=True)
         assert looks
@@ -169,11 +169,11 @@ async def test_noting_finalizers_beside_commits_splits_no_group(tmp_path: Path) 
 async def test_a_change_after_the_finalizers_is_owed_to_them(tmp_path: Path) -> None:
     async with opened(tmp_path) as store:
         await store.commit(rows(It(1)))
-        await store.finalized()
+        await store.finalized(store.changes)
         await store.commit(rows(It(2)))
     store = SqliteStore(tmp_path / "streamflow.db")
     assert (await store.open(PLAN)).changed is True
-    await store.finalized()
+    await store.finalized(store.changes)
     await store.close()
     assert (await store.open(PLAN)).changed is False
     await store.close()

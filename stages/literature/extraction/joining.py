@@ -16,6 +16,11 @@ _IN_URL = re.compile(
     r"(?:https?:(?://?)?|www\.|ftp://|doi\.org/|doi:\s?10\.|10\.\d{4,9}/|arxiv\.org/)\S*$", re.IGNORECASE
 )
 _WORD_IN_DOI = re.compile(rf"\b10\.\d{{4,9}}/\S*[^\W\d_]{{2}}{HYPHEN}$")
+_STRETCHED = re.compile(
+    r"\b(?:10(?=\s?\.\s?\d{4})|https?|www)\S{0,200}"
+    r"(?:\s(?:(?:[./_]|:(?=\s?/))\s?){1,4}[^\s./:_]\S{0,200}){1,20}"
+)
+"""Addresses that a justified line has drawn apart, as biblatex does: `10 . 1000 / abc . 12`."""
 _TWO_LETTERS = re.compile(r"[^\W\d_]{2}")
 _LETTERS = re.compile(r"[^\W\d_]+(?:['’][^\W\d_]+)?")
 _SPACELESS = re.compile(r"[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\u3000-\u303f\uff00-\uffef]")
@@ -33,8 +38,9 @@ def text_of(lines: list[Line], words: Container[str]) -> str:
 
 
 def cleaned(text: str) -> str:
-    """Text in single spaces and NFC, with the hyphens that remain made plain."""
-    return " ".join(unicodedata.normalize("NFC", text.replace(HYPHEN, "-")).split())
+    """Text in single spaces and NFC, with the hyphens that remain made plain and addresses closed up."""
+    made = " ".join(unicodedata.normalize("NFC", text.replace(HYPHEN, "-")).split())
+    return _STRETCHED.sub(lambda found: found.group().replace(" ", ""), made)
 
 
 def _join(text: str, line: str, words: Container[str], *, full: bool) -> str:

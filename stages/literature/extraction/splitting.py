@@ -6,6 +6,7 @@ the one whose entries most look like references wins.
 
 from __future__ import annotations
 
+import operator
 import re
 from collections import Counter, defaultdict
 from itertools import pairwise
@@ -26,7 +27,8 @@ _LEAST_INDENT = 3.0
 _WIDEST_INDENT = 60.0
 _SEEN = 1.08
 """What the page shows (indents, gaps) is trusted a little more than what the words suggest."""
-_LIKELY = 1.03
+_SEEN_TWICE = 1.2
+"""Where indents and gaps agree."""
 _NO_START = re.compile(
     r"https?:|www\.|doi\b|\[online\]|available\b|accessed\b|retrieved\b|arxiv:|in:?\s|pp?\.\s", re.IGNORECASE
 )
@@ -41,8 +43,14 @@ def entry_starts(lines: list[Line]) -> list[int]:
     if indent:
         tries.append(([offset < indent / 2 for offset in offsets], _SEEN))
         tries.append(([offset >= indent / 2 for offset in offsets], _SEEN))
-    tries.append((_after_gaps(lines), _SEEN))
-    tries.append((_after_breaks(lines), _LIKELY))
+    gaps = _after_gaps(lines)
+    if sum(gaps) > 3:
+        # Where both show nearly the same, each mends the other: no gap stands at the top of a column, and a rule in
+        # place of repeated authors moves a line's beginning.
+        twice = [flags for flags, _ in tries if sum(map(operator.ne, gaps, flags)) <= 1 + len(lines) // 50]
+        tries += [(list(map(operator.or_, gaps, flags)), _SEEN_TWICE) for flags in twice]
+    tries.append((gaps, _SEEN))
+    tries.append((_after_breaks(lines), 1.0))
     tries.append((_by_words(lines), 1.0))
     ranked = [(worth(lines, starts) * trust, starts) for starts, trust in ((_only(lines, f), t) for f, t in tries)]
     return max(ranked, key=lambda pair: pair[0])[1]
@@ -133,7 +141,8 @@ def _after_gaps(lines: list[Line]) -> list[bool]:
         if index and line.gap is not None and lines[index - 1].column == line.column:
             flags.append(usual > 0 and line.gap > 1.18 * usual)
         else:
-            flags.append(index == 0 or (starts_with_author(line.text) and ends_like(lines[index - 1].text)))
+            named = starts_with_author(line.text) or read_authors(line.text) is not None
+            flags.append(index == 0 or (named and ends_like(lines[index - 1].text)))
     return flags
 
 
@@ -147,7 +156,7 @@ def _after_breaks(lines: list[Line]) -> list[bool]:
     for before, line in pairwise(lines):
         window, first = line.text[:160], line.words[0]
         room = rights[before.column] - before.x1 - 0.4 * before.size
-        if room > first.x1 - first.x0 and not before.text.endswith((",", "-", HYPHEN, " and", " &")):
+        if room > first.x1 - first.x0 and not before.text.endswith((",", ";", ":", "-", HYPHEN, " and", " &")):
             named = starts_like(window) or read_authors(window) is not None or read_organisation(window) is not None
             flags.append((named or window[:1].isupper()) and not _NO_START.match(window))
         else:

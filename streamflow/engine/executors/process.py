@@ -82,7 +82,7 @@ def _hide_main() -> str | None:
 
 # --- inside the worker ---------------------------------------------------------------------------------------------
 
-_opened: dict[type[Any], Any] = {}
+_opened: dict[tuple[type[Any], Path], Any] = {}
 _confined = False
 
 
@@ -100,9 +100,9 @@ def _work(
     _limit(memory, seconds)
     try:
         for kind in wanted.values():
-            if kind not in _opened:
-                _opened[kind] = kind(WorkerContext(workspace)).__enter__()
-        return function(record, **{name: _opened[kind] for name, kind in wanted.items()}), None
+            if (kind, workspace) not in _opened:
+                _opened[kind, workspace] = kind(WorkerContext(workspace)).__enter__()
+        return function(record, **{name: _opened[kind, workspace] for name, kind in wanted.items()}), None
     except SystemExit as error:
         return None, WorkerDied(f"the function called sys.exit({error.code!r})")
     except BaseException as error:  # noqa: BLE001 - it is the call's value: the engine decides

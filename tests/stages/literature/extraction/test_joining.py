@@ -8,7 +8,7 @@ import pytest
 from fpdf import FPDF
 
 from stages.literature.extraction import glyphs, pdftext
-from stages.literature.extraction.joining import text_of
+from stages.literature.extraction.joining import cleaned, text_of
 from stages.literature.extraction.layout import Line
 from stages.literature.extraction.pdftext import Word
 
@@ -80,3 +80,15 @@ def test_an_accent_drawn_over_its_letter_is_one_character(tmp_path: Path, accent
     pdf.output(str(tmp_path / "accent.pdf"))
     with pdftext.opened(tmp_path / "accent.pdf") as opened:
         assert "".join(word.text for word in opened.page(0).words) == "Fernández"
+
+
+@pytest.mark.parametrize(
+    ("printed", "meant"),
+    [
+        ("Nature 3, doi: 10 . 1000 / nature8 . 31576. Next", "Nature 3, doi: 10.1000/nature8.31576. Next"),
+        ("url: https : / / example . org / a _ b (visited on 3)", "url: https://example.org/a_b (visited on 3)"),
+        ("Nature 10 . See https://example.org : a note", "Nature 10 . See https://example.org : a note"),
+    ],
+)
+def test_addresses_that_a_line_has_drawn_apart_are_closed_up(printed: str, meant: str) -> None:
+    assert cleaned(printed) == meant
