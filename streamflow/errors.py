@@ -47,6 +47,16 @@ class StreamflowError(Exception):
     """The root of all errors that streamflow raises by itself."""
 
 
+def told(error: BaseException) -> str:
+    """An error as its type's name and its text. Never raises: the text is left out when `str(error)` fails."""
+    kind = type(error).__name__
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - the error may be anybody's class
+        return kind
+    return f"{kind}: {text}" if text else kind
+
+
 class UsageError(StreamflowError):
     """The command, the settings or the pipeline are wrong; nothing was started."""
 

@@ -20,7 +20,8 @@ log = structlog.get_logger("streamflow.literature")
 async def papers(inputs: Inputs, *, context: Context) -> AsyncIterator[Paper | Reference]:
     """PDFs by the hash of their bytes, taken into the workspace; entries of `.bib` files as references.
 
-    A file that cannot be read is told and passed over: the others go on.
+    A file that cannot be read is told and passed over: the others go on. A workspace that cannot be written to
+    raises OSError.
     """
     async with aclosing(inputs.files((".pdf", ".bib"))) as found:
         async for file in found:
@@ -31,7 +32,7 @@ async def papers(inputs: Inputs, *, context: Context) -> AsyncIterator[Paper | R
                 else:
                     stored = await context.files.ingest(file.path)
                     yield Paper(paper=stored.sha256, paper_file=file.name, path=stored.path, size=stored.size)
-            except (FileRefused, FileChanged, ValueError, OSError) as error:
+            except (FileRefused, FileChanged, ValueError) as error:
                 log.error("input_passed_over", path=str(file.path), reason=str(error))
 
 
@@ -52,5 +53,9 @@ async def _entries(file: FoundFile) -> tuple[Reference, ...]:
 
 
 def _read(path: Path, at_most: int) -> bytes:
-    with path.open("rb") as file:
-        return file.read(at_most)
+    """The beginning of a file of the user's. Raises FileRefused if it went away, or is not for us to read."""
+    try:
+        with path.open("rb") as file:
+            return file.read(at_most)
+    except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
+        raise FileRefused(f"{path} cannot be read: {error.strerror}.") from error

@@ -65,7 +65,7 @@ async def run_pipeline(
         files = FileStore(workspace / "files")
         await files.sweep()
         session = await stack.enter_async_context(open_session())
-        limits = Registry()
+        limits = Registry(hook=hook)
         context = Context(workspace, settings, session, limits, files)
         resources: dict[type[Any], Any] = {Context: context, Inputs: inputs, Reader: Reader(store)}
         for kind in pipeline.resources:

@@ -20,7 +20,7 @@ from streamflow.engine.feeder import Feeder
 from streamflow.engine.shared import Shared, Slot
 from streamflow.engine.stage import Batch, Stage
 from streamflow.engine.stream import Stream
-from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageError, WriterStopped
+from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageError, WriterStopped, told
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.retry import Again, GiveUp, Stop
 from streamflow.storage.store import Completion, Item, State
@@ -256,7 +256,7 @@ class Pool:
         error = self._meaning(error, slot)
         if not isinstance(error, Exception) or isinstance(error, WriterStopped):
             raise error
-        told = _told(error)
+        text = told(error)
         if isinstance(error, Skip):
             await self._settle(item, State.SKIPPED, slot, error=error.reason)
             self._shared.hook(ItemSkipped(self.stage.name, str(item.key), error.reason))
@@ -268,9 +268,9 @@ class Pool:
                 self.retries += 1
                 due = time.time() + delay
                 self.feeder.remember(item)  # before it can be read: else it would be fetched while it is here
-                await self._commit(Completion(item, State.PENDING, error=told, due=due), slot)
+                await self._commit(Completion(item, State.PENDING, error=text, due=due), slot)
                 self.feeder.park(item, delay)
-                self._shared.hook(ItemRetried(self.stage.name, str(item.key), item.attempts, delay, told))
+                self._shared.hook(ItemRetried(self.stage.name, str(item.key), item.attempts, delay, text))
             case GiveUp(reason):
                 await self._die(item, slot, reason)
             case Stop():
@@ -373,8 +373,3 @@ class Pool:
             await self._failed(item, slot, error)
         else:
             await self._settle(item, State.DONE, slot, children, rows)
-
-
-def _told(error: Exception) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from importlib import metadata
@@ -35,6 +36,7 @@ from streamflow.http.answers import (
 from streamflow.http.body import Silent, next_chunk
 from streamflow.http.failures import failure
 from streamflow.http.sending import telling
+from streamflow.limits.headers import retry_after
 from streamflow.limits.limit import Grant, Limit
 
 T = TypeVar("T")
@@ -206,7 +208,7 @@ class Client:
         - `NotFound`, `PermanentError`, `TooLarge`: the same call will fail again;
         - `Overloaded` (which also pauses the limit as long as the service asks), `TransientError`,
           `Unreachable`, `BadAnswer`: trying again may help;
-        - `CredentialsRefused`.
+        - `CredentialsRefused`, of the API's own origin only: elsewhere our credentials are not sent.
         """
         try:
             url = self._url(path)
@@ -249,7 +251,6 @@ class Client:
                 raise self._unreachable(target, f"did not answer within {service.timeout:g} s") from None
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise failure(error, service.name, self._shown(target)) from None
-            self.limit.learn(response.headers)
             self._raise_for_status(response)
         return response
 
@@ -294,9 +295,17 @@ class Client:
         raise TooLarge(f"{self.service.name} sent more than {cap:,} bytes for {shown}", service=self.service.name)
 
     def _raise_for_status(self, response: Response) -> None:
+        """Raise what an answer means. A host that a redirect led to speaks for itself only: neither our limit nor
+        our credentials are its business.
+        """
+        own = origin(response.url) == self._origin
+        if own:
+            self.limit.learn(response.headers)
         status = response.status
         if 200 <= status < 300 or (status in REDIRECTS and "location" in response.headers):
             return
+        if not own:
+            raise self._foreign_error(response)
         asked = None
         if status in (403, 429) or status >= 500:
             asked = self.limit.refused(response.headers, too_fast=status == 429)
@@ -307,6 +316,15 @@ class Client:
         error = judged or error_for(response, self.service.name, shown, self._redaction, asked)
         if error is not None:
             raise error
+
+    def _foreign_error(self, response: Response) -> ServiceError:
+        """What the failure of a host other than the API's means to the item."""
+        name, status, shown = self.service.name, response.status, self._shown(response.url)
+        if status in (401, 403):
+            message = f"{name} led to another host, which answered {status}: {shown}"
+            return PermanentError(message, service=name, status=status)
+        error = error_for(response, name, shown, self._redaction, retry_after(response.headers, time.time()))
+        return error or BadAnswer(f"{name} answered {status} to {shown}", service=name, status=status)
 
     # Helpers
 

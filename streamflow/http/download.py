@@ -10,16 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import os
+import threading
 import time
 from collections.abc import Callable, Collection
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
-from typing import BinaryIO, Self
+from typing import Self
 
 import aiohttp
-from anyio import to_thread
 from yarl import URL
 
 from streamflow.errors import BadAnswer, ForbiddenAddress, PermanentError, ServiceError, TooLarge, Unreachable
@@ -31,6 +33,7 @@ from streamflow.http.failures import failure
 from streamflow.http.sending import telling
 from streamflow.limits.headers import retry_after
 from streamflow.limits.limit import Grant, Limit
+from streamflow.storage.files import in_thread
 
 _HEAD = 1024
 _BLOCK = 2**20  # bytes that are hashed and written at once, in a thread
@@ -213,31 +216,26 @@ class Downloader:
         buffer = bytearray()
         digest = hashlib.sha256()
         size = 0
-        sink: BinaryIO | None = None
+        begun = False
         accepted = accept is None
-        try:
-            while True:
-                too_large = (answer.content_length or 0) > cap
-                chunk = b"" if too_large else await next_chunk(answer.content, self._idle_timeout)
-                size += len(chunk)
-                if too_large or size > cap:
-                    answer.close()
-                    raise TooLarge(f"{name} sent more than {cap:,} bytes: {shown}", service=name)
-                buffer += chunk
-                if not accepted and (len(buffer) >= _HEAD or not chunk):
-                    assert accept is not None  # noqa: S101 - for the type checker
-                    accept(bytes(buffer[:_HEAD]))
-                    accepted = True
-                if accepted and (len(buffer) >= _BLOCK or not chunk):
-                    if sink is None:
-                        sink = await to_thread.run_sync(into.open, "wb", 0)
-                    await to_thread.run_sync(_write, sink, digest, bytes(buffer))
-                    buffer.clear()
-                if not chunk:
-                    break
-        finally:
-            if sink is not None:
-                sink.close()
+        while True:
+            too_large = (answer.content_length or 0) > cap
+            chunk = b"" if too_large else await next_chunk(answer.content, self._idle_timeout)
+            size += len(chunk)
+            if too_large or size > cap:
+                answer.close()
+                raise TooLarge(f"{name} sent more than {cap:,} bytes: {shown}", service=name)
+            buffer += chunk
+            if not accepted and (len(buffer) >= _HEAD or not chunk):
+                assert accept is not None  # noqa: S101 - for the type checker
+                accept(bytes(buffer[:_HEAD]))
+                accepted = True
+            if accepted and (len(buffer) >= _BLOCK or not chunk):
+                await in_thread(partial(_write, into, begun, digest, bytes(buffer)))
+                begun = True
+                buffer.clear()
+            if not chunk:
+                break
         if size == 0:
             raise BadAnswer(f"{name} sent an empty file: {shown}", service=name, status=answer.status)
         final = answer.url.with_fragment(None)
@@ -280,8 +278,18 @@ def _discard(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def _write(sink: BinaryIO, digest: hashlib._Hash, block: bytes) -> None:
+def _write(path: Path, begun: bool, digest: hashlib._Hash, block: bytes, stop: threading.Event) -> None:
+    """Write a block to the end of the file, or make it with one. The file is open in here only, so a download that
+    is cancelled leaves no descriptor, and closes none that a thread still writes to.
+    """
+    if stop.is_set():
+        raise InterruptedError
     digest.update(block)
-    view = memoryview(block)
-    while view:  # an unbuffered file may take less than it was given
-        view = view[sink.write(view) :]
+    with path.open("r+b" if begun else "wb", 0) as sink:
+        if begun:
+            sink.seek(0, os.SEEK_END)
+        view = memoryview(block)
+        while view:  # an unbuffered file may take less than it was given
+            view = view[sink.write(view) :]
+    if stop.is_set():  # nobody may be waiting any more who would remove it
+        _discard(path)

@@ -39,6 +39,9 @@ from streamflow.limits.window import Window
 _SILENT_PAUSE = 60.0
 """Seconds. The longest pause after a refusal that does not say how long."""
 
+_WORTH_TELLING = 1.0
+"""Seconds by which a pause must grow to be told again: calls in flight are refused one after the other."""
+
 _LATE = 0.005
 """Seconds that late wake-ups may be made up for. Timers of the selector loop fire up to a millisecond late, on a busy
 machine more; lost at every grant, that would cost a tenth of 100 calls a second."""
@@ -134,7 +137,7 @@ class Limit:
     directions, but never exceeds the user's. `margin` is the share of the rate that is kept for jitter on
     the way. Without a rate, and without a concurrency, that side is unlimited.
 
-    Time is that of the running loop.
+    Time is that of the running loop. `on_pause` is told the name, the seconds and the reason of each pause.
     """
 
     def __init__(
@@ -148,6 +151,7 @@ class Limit:
         margin: float = 0.02,
         configured: Allowance | None = None,
         wall_clock: Callable[[], float] = time.time,
+        on_pause: Callable[[str, float, str], None] | None = None,
     ) -> None:
         self.name = name
         self.published = Allowance(rate, per, concurrency, burst)
@@ -156,6 +160,7 @@ class Limit:
             raise ValueError(f"margin is a share of the rate, at least 0 and below 1, not {margin!r}")
         self._margin = margin
         self._wall_clock = wall_clock
+        self._on_pause = on_pause
         self._waits_for = f"limit {name}"
         self._told = Told()
         self._effective = self._combine()
@@ -198,10 +203,14 @@ class Limit:
         """
         if not seconds > 0:
             return
-        until = asyncio.get_running_loop().time() + min(seconds, MAX_PAUSE)
-        if until > self._paused_until:
+        seconds = min(seconds, MAX_PAUSE)
+        now = asyncio.get_running_loop().time()
+        until, before = now + seconds, self._paused_until
+        if until > before:
             self._paused_until = until
             self._paused_reason = reason
+            if self._on_pause is not None and (before <= now or until >= before + _WORTH_TELLING):
+                self._on_pause(self.name, seconds, reason)
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take over what any response's headers tell: limits, and a used-up budget, which pauses."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from streamflow.errors import PipelineError
+from streamflow.events import Hook, LimitPaused
 from streamflow.limits.limit import Allowance, Limit
 
 
 class Registry:
-    """The limits of one run. Every client of an API shares its one limit, whichever stage it serves."""
+    """The limits of one run. Every client of an API shares its one limit, whichever stage it serves.
 
-    def __init__(self) -> None:
+    `hook` is told of pauses.
+    """
+
+    def __init__(self, hook: Hook = lambda event: None) -> None:
         self._limits: dict[str, Limit] = {}
+        self._hook = hook
 
     def limit(
         self,
@@ -32,7 +37,13 @@ class Registry:
         known = self._limits.get(name)
         if known is None:
             known = self._limits[name] = Limit(
-                name, rate=rate, per=per, concurrency=concurrency, burst=burst, configured=user
+                name,
+                rate=rate,
+                per=per,
+                concurrency=concurrency,
+                burst=burst,
+                configured=user,
+                on_pause=self._paused,
             )
         elif (known.published, known.user) != (published, user):
             raise PipelineError(
@@ -41,6 +52,9 @@ class Registry:
                 " An API has one limit; let both clients use one Service, or give the other API its own name."
             )
         return known
+
+    def _paused(self, name: str, seconds: float, reason: str) -> None:
+        self._hook(LimitPaused(name, seconds, reason))
 
     def __getitem__(self, name: str) -> Limit:
         return self._limits[name]

@@ -5,13 +5,15 @@
 | `CredentialsRefused`                             | `Stop`: the run ends, the item stays pending           |
 | `Reject`                                         | `GiveUp` at once                                       |
 | `PermanentError`, `UsageError`, `HeldAcrossYield`| `GiveUp` at once: the same call fails the same way     |
+| `StorageError` (but `WriterStopped`)             | `GiveUp` at once: what it gave out cannot be stored    |
 | `RetryLater` with a delay                        | `Again` after that delay                               |
 | `Overloaded` with `retry_after`                  | `Again`, not before that time                          |
 | any other exception, `TypeError` and the like too| `Again` after a random share of an exponential backoff |
 
-The last attempt always ends in `GiveUp`, whatever failed (but for `Stop`). Other exceptions are retried
-without regard to their type, because what looks like a programming error (a `KeyError` in an answer's
-parser) is as often a service's bad day, and a few attempts cost little beside a lost item.
+`WriterStopped` ends the run before anything is decided. The last attempt always ends in `GiveUp`, whatever
+failed (but for `Stop`). Other exceptions are retried without regard to their type, because what looks like
+a programming error (a `KeyError` in an answer's parser) is as often a service's bad day, and a few attempts
+cost little beside a lost item.
 
 The backoff is "full jitter": uniform between 0 and min(cap, base * 2^(attempt-1)); see Brooker,
 "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
@@ -30,7 +32,10 @@ from streamflow.errors import (
     Reject,
     RetryLater,
     Skip,
+    StorageError,
     UsageError,
+    WriterStopped,
+    told,
 )
 
 _DOUBLINGS = 63  # beyond them the cap rules anyway, and 2.0 ** 1024 would overflow
@@ -83,9 +88,11 @@ class Retry:
         if isinstance(error, Reject):
             return GiveUp(error.reason)
         if isinstance(error, PermanentError | UsageError | HeldAcrossYield):
-            return GiveUp(_told(error))
+            return GiveUp(told(error))
+        if isinstance(error, StorageError) and not isinstance(error, WriterStopped):
+            return GiveUp(told(error))
         if attempt >= self.attempts:
-            reason = error.reason if isinstance(error, RetryLater) else _told(error)
+            reason = error.reason if isinstance(error, RetryLater) else told(error)
             return GiveUp(reason if attempt == 1 else f"{reason} (after {attempt} attempts)")
         if isinstance(error, RetryLater) and error.delay is not None:
             return Again(max(0.0, error.delay))
@@ -93,8 +100,3 @@ class Retry:
         if isinstance(error, Overloaded) and error.retry_after is not None:
             return Again(max(backoff, error.retry_after))
         return Again(backoff)
-
-
-def _told(error: Exception) -> str:
-    text = str(error)
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__

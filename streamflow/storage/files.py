@@ -89,12 +89,12 @@ class FileStore:
         Raises `FileRefused` (missing, a symlink, no regular file, too large) and `FileChanged`.
         """
         cap = self.max_bytes if max_bytes is None else max_bytes
-        return await _thread(lambda stop: self._ingest(path, link, cap, stop))
+        return await in_thread(lambda stop: self._ingest(path, link, cap, stop))
 
     async def write(self, name: str, data: bytes) -> StoredFile:
         """Write a whole file under a name relative to the root."""
         async with self.writing(name) as writing:
-            await _thread(lambda stop: writing.path.write_bytes(data))
+            await in_thread(lambda stop: writing.path.write_bytes(data))
         return StoredFile(hashlib.sha256(data).hexdigest(), len(data), writing.stored)
 
     @asynccontextmanager
@@ -108,15 +108,15 @@ class FileStore:
         target = self.root.joinpath(*parts)
         temporary = target.with_name(_temporary_name())
         try:
-            await _thread(lambda stop: self._begin(target, temporary, stop))
+            await in_thread(lambda stop: self._begin(target, temporary, stop))
             yield Writing(temporary, "/".join((self.root.name, *parts)))
-            await _thread(lambda stop: _publish(temporary, target, stop))
+            await in_thread(lambda stop: _publish(temporary, target, stop))
         finally:
             _discard(temporary)
 
     async def sweep(self) -> int:
         """Remove what a killed run left half-written. Only for the holder of the workspace's lock."""
-        return await _thread(self._sweep)
+        return await in_thread(self._sweep)
 
     def _begin(self, target: Path, temporary: Path, stop: threading.Event) -> None:
         self._make_folder(target.parent)
@@ -311,7 +311,7 @@ def _discard(temporary: Path) -> None:
         temporary.unlink()
 
 
-async def _thread(work: Callable[[threading.Event], T]) -> T:
+async def in_thread(work: Callable[[threading.Event], T]) -> T:
     """Run `work` in a thread. When cancelled, tell it to stop and wait until it has cleaned up after itself.
 
     A second cancellation does not wait; the thread still cleans up.

@@ -370,6 +370,50 @@ async def test_redirects_that_lead_nowhere(location: str, kind: type[ServiceErro
     assert calls <= 6
 
 
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (401, PermanentError),
+        (403, PermanentError),
+        (404, NotFound),
+        (429, Overloaded),
+        (503, Overloaded),
+        (500, TransientError),
+    ],
+)
+async def test_a_host_that_a_redirect_led_to_speaks_for_itself_only(status: int, kind: type[ServiceError]) -> None:
+    told = {
+        "Retry-After": "30",
+        "X-RateLimit-Remaining": "0",
+        "X-RateLimit-Reset": "50",
+        "X-Rate-Limit-Limit": "1",
+        "X-Rate-Limit-Interval": "60s",
+    }
+
+    async def elsewhere(request: web.Request) -> web.Response:
+        return web.Response(status=status, headers=told if status != 401 else {})
+
+    limit = Limit("api", rate=50)
+    async with serving(elsewhere) as other:
+
+        async def handler(request: web.Request) -> web.Response:
+            return web.Response(status=302, headers={"Location": str(other / "there")})
+
+        def judge(response: Response) -> ServiceError | None:
+            return CredentialsRefused("not asked about others")
+
+        async with serving(handler) as base, client(base, limit=limit, judge=judge) as api:
+            with pytest.raises(kind) as caught:
+                await api.json("/", type=Work)
+    assert type(caught.value) is kind
+    assert caught.value.status == status
+    if isinstance(caught.value, Overloaded):
+        assert caught.value.retry_after == 30  # this item heeds it, nobody else
+    state = limit.snapshot()
+    assert state.paused_for == 0
+    assert (state.effective.rate, state.effective.per) == (50, 1)
+
+
 async def test_secrets_are_in_no_error() -> None:
     async def handler(request: web.Request) -> web.Response:
         if request.path == "/drop":

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import hashlib
 import os
+import threading
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from aiohttp import web
@@ -184,6 +186,46 @@ async def test_no_file_is_left_after_a_cancellation(tmp_path: Path) -> None:
             await task
     assert not os.listdir(tmp_path)
     assert limit.snapshot().in_use == 0
+
+
+class Gated(type(Path())):  # type: ignore[misc]
+    """A path on a disk that is slow to open: the thread waits at the gate, then `discards` counts its removals."""
+
+    def gate(self) -> Self:
+        self.reached, self.opened, self.discards = threading.Event(), threading.Event(), 0
+        return self
+
+    def open(self, *args: Any, **options: Any) -> Any:
+        self.reached.set()
+        assert self.opened.wait(30)
+        return super().open(*args, **options)
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        self.discards += 1
+        super().unlink(missing_ok)
+
+
+@pytest.mark.parametrize("cancellations", [1, 2])
+async def test_a_cancelled_download_leaves_nothing_of_the_thread_that_writes(
+    tmp_path: Path, cancellations: int
+) -> None:
+    into = Gated(tmp_path / "part").gate()
+    async with serving(answering(PDF)) as base, downloader(base) as files:
+        task = asyncio.create_task(files.fetch(str(base), into))
+        await asyncio.to_thread(into.reached.wait, 30)
+        for count in range(cancellations):
+            task.cancel()
+            for _ in range(20):
+                await asyncio.sleep(0)
+            assert task.done() is (count == 1)  # a first cancellation waits for the thread, a second does not
+        into.opened.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        writing = [one for one in asyncio.all_tasks() if "run_sync" in repr(one.get_coro())]
+        await asyncio.gather(*writing)
+    assert not os.listdir(tmp_path)
+    assert into.discards == 2  # by the thread and by the caller, whoever is last
+    gc.collect()  # a descriptor that was left would be told as a ResourceWarning
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs a device that is always full")

@@ -18,12 +18,22 @@ from streamflow.errors import (
     RetryLater,
     Skip,
     StageTimeout,
+    StorageError,
     TooLarge,
     TransientError,
     Unreachable,
     WorkerDied,
+    WriterStopped,
 )
 from streamflow.limits.retry import Again, Decision, GiveUp, Retry, Stop
+
+
+class Unspeakable(Exception):
+    """Like classes that format what they were never given."""
+
+    def __str__(self) -> str:
+        raise AttributeError("no response")
+
 
 POLICY = Retry(attempts=4, base=1.0, cap=3.0)
 
@@ -62,6 +72,12 @@ POLICY = Retry(attempts=4, base=1.0, cap=3.0)
         (PermanentError("400"), 3, GiveUp("PermanentError: 400")),
         (CostTooLarge("5 of 4"), 1, GiveUp("CostTooLarge: 5 of 4")),
         (HeldAcrossYield("crossref"), 1, GiveUp("HeldAcrossYield: crossref")),
+        (StorageError("too large a row"), 1, GiveUp("StorageError: too large a row")),
+        # not a matter of one completion
+        (WriterStopped("disk full"), 1, Again(0.5)),
+        # whatever the class
+        (Unspeakable(), 1, Again(0.5)),
+        (Unspeakable(), 4, GiveUp("Unspeakable (after 4 attempts)")),
         # never the item's fault
         (CredentialsRefused("401"), 1, Stop("401")),
         (CredentialsRefused("401"), 4, Stop("401")),

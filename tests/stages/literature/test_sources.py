@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from structlog.testing import capture_logs
 
 from stages.literature.records import Paper, Reference
 from stages.literature.sources import papers
-from streamflow.sources.files import Inputs
+from streamflow.sources.files import FoundFile, Inputs
 from tests.stages.services.serving import Server, context
 
 pytestmark = pytest.mark.asyncio
@@ -62,3 +63,34 @@ async def test_a_file_that_cannot_be_read_is_told_and_costs_no_other(folder: Pat
         ("entries_passed_over", "b.bib"),
     ]
     assert "line 2" in logs[1]["reason"]
+
+
+async def test_a_workspace_that_cannot_be_written_to_is_not_blamed_on_the_file(folder: Path, tmp_path: Path) -> None:
+    (folder / "a.pdf").write_bytes(b"%PDF-1.4 ice")
+    workspace = tmp_path / "workspace"
+    workspace.mkdir()
+    (workspace / "files").write_text("in the way")
+    with pytest.raises(FileExistsError):
+        await found(folder, workspace)
+
+
+class Vanishing(Inputs):
+    """Inputs of which the files named `gone…` are removed as soon as they were found."""
+
+    async def files(self, suffixes: tuple[str, ...]) -> AsyncGenerator[FoundFile]:
+        async for file in super().files(suffixes):
+            if file.name.startswith("gone"):
+                file.path.unlink()
+            yield file
+
+
+async def test_files_that_go_away_are_told_and_cost_no_other(folder: Path, tmp_path: Path) -> None:
+    for name in ("gone.bib", "here.bib"):
+        (folder / name).write_text("@article{a, title={Ice}}")
+    (folder / "gone.pdf").write_bytes(b"%PDF-1.4 ice")
+    async with context(Server({}), tmp_path / "workspace") as made:
+        with capture_logs() as logs:
+            records = [record async for record in papers(Vanishing([str(folder)]), context=made)]
+    assert [record.paper_file for record in records] == ["here.bib"]
+    assert [Path(entry["path"]).name for entry in logs] == ["gone.bib", "gone.pdf"]
+    assert all("cannot be read" in entry["reason"] for entry in logs)
