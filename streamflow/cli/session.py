@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import shlex
 import signal
@@ -42,6 +43,8 @@ from streamflow.settings import load_settings
 from streamflow.storage import inspect
 
 DONE, FAILED, DEAD_LETTERS, CREDENTIALS, UNAVAILABLE = 0, 1, 3, 4, 5
+AT_ONCE = 5.0
+"""Seconds that a run has to end once all its work is cancelled."""
 _LETTERS = 20
 """Dead letters that a report holds at most."""
 
@@ -178,7 +181,22 @@ class _Session:
             return
         if again and not self._options.quiet:
             tell(f"{name} again: stopping at once. What is not committed stays pending.")
+        if again:
+            self._leave_after(AT_ONCE)
         self._run.stop(name)
+
+    def _leave_after(self, seconds: float) -> None:
+        """End the process if the run has not ended by then: code that swallows its cancellation cannot be stopped."""
+
+        def leave() -> None:
+            name = self._signalled or signal.SIGTERM.name
+            tell(
+                f"{name}: a stage's function ignores its cancellation, so the process is ended. What was committed is "
+                "kept, the rest stays pending; the same command goes on from there."
+            )
+            os._exit(_signal_code(name))
+
+        asyncio.get_running_loop().call_later(seconds, leave)
 
     def _heard(self, event: Event) -> None:
         """An event of the run: a line in the log, and a word to the user where they need it now."""
@@ -188,6 +206,8 @@ class _Session:
             self._empty_sources += 1
         if isinstance(event, RecordRefused):
             tell(f"A record of source {event.source!r} was refused: {event.error}")
+        if isinstance(event, Draining):
+            self._leave_after(event.grace + AT_ONCE)
         if self._options.quiet:
             return
         if isinstance(event, RunStarted):

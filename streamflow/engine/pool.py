@@ -148,6 +148,8 @@ class Pool:
             return self._timed_out(slot)
         if isinstance(error, asyncio.CancelledError) and not self._shared.halted:
             return RuntimeError(f"the function of stage {self.stage.name!r} raised CancelledError by itself")
+        if isinstance(error, SystemExit | GeneratorExit) and not self._shared.halted:
+            return RuntimeError(f"the function of stage {self.stage.name!r} raised {error!r}")
         return error
 
     def _timed_out(self, slot: Slot) -> BaseException:

@@ -92,10 +92,11 @@ def exists(workspace: Path) -> bool:
 
 
 def overview(workspace: Path, *, now: float | None = None) -> Overview:
-    """Items by stage and state, in the order in which the stages first got one. Raises WorkspaceError."""
+    """Items by stage and state, in the pipeline's order. Raises WorkspaceError."""
     now = time.time() if now is None else now
     with _reading(workspace) as connection:
         pipeline = connection.execute("SELECT value FROM streamflow_meta WHERE name = 'pipeline'").fetchone()
+        stages = connection.execute("SELECT value FROM streamflow_meta WHERE name = 'stages'").fetchone()
         by_state = connection.execute(
             "SELECT stage, state, count(*), min(id) FROM streamflow_items GROUP BY stage, state"
         )
@@ -110,7 +111,10 @@ def overview(workspace: Path, *, now: float | None = None) -> Overview:
         ).fetchall()
     return Overview(
         from_text(pipeline[0]) if pipeline else "",
-        counted([row[:3] for row in rows], dict.fromkeys(row[0] for row in rows)),
+        counted(
+            [row[:3] for row in rows],
+            dict.fromkeys([*(json.loads(stages[0]) if stages else ()), *(row[0] for row in rows)]),
+        ),
         {stage: count / RATE_WINDOW for stage, count in recent},
         {stage: (count, first) for stage, count, first in due},
     )

@@ -6,6 +6,7 @@ WAL with `synchronous=FULL`: a commit that returned survives a power cut. With N
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
@@ -118,7 +119,12 @@ class SqliteStore:
             number, started = number + 1, datetime.now(UTC).isoformat(timespec="milliseconds")
         await connection.executemany(
             "INSERT INTO streamflow_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            [("pipeline", plan.pipeline), ("epoch", str(number)), ("epoch_started", started)],
+            [
+                ("pipeline", plan.pipeline),
+                ("stages", json.dumps(list(plan.stages))),
+                ("epoch", str(number)),
+                ("epoch_started", started),
+            ],
         )
         (top,) = await _one(connection, "SELECT coalesce(max(id), 0) FROM streamflow_items")
         self._resume_to = top

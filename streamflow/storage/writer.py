@@ -146,6 +146,7 @@ class Writer:
     def _encode(self, child: Item, now: float) -> tuple[Any, ...]:
         kind, version = self.stages[child.stage]
         encoded = kind.encode(child.record)
+        kind.decode(encoded)  # a field of another type would only be found by the next start, which it would stop
         identity = kind.identity(child.record, encoded)
         return (child.stage, to_text(str(child.key)), encoded.decode(), identity, version, self.epoch.number, now)
 
