@@ -21,7 +21,7 @@ PAGE = 256
 
 
 class Feeder:
-    """Feeds one stage. `found` is told how many pending items a page brought before they are put.
+    """Feeds one stage.
 
     Times are those of the event loop in memory and seconds since the epoch in the store: a clock that is set while a
     run is on moves no retry that is in memory.
@@ -71,7 +71,10 @@ class Feeder:
             self._touched.add(item.id)
 
     async def resume(self, found: Callable[[int], None]) -> None:
-        """Put what was pending when the store was opened, page by page, beside live items."""
+        """Put what was pending when the store was opened, page by page, beside live items.
+
+        `found` is told how many items a page brought before they are put.
+        """
         after = 0
         self._resumed_to = 0
         while page := await self._store.pending(self._stage, after=after, limit=PAGE):

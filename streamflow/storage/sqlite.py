@@ -1,4 +1,5 @@
-"""The SQLite store: schema, opening, journal pages. Writing is in `writer`, reading by others in `reader`.
+"""The SQLite store: schema, opening, journal pages. Writing is in `writer`, reading by other processes in
+`inspect`.
 
 WAL with `synchronous=FULL`: a commit that returned survives a power cut. With NORMAL it survives the process's end.
 """
