@@ -56,6 +56,7 @@ clean:
 
 .venv/run.stamp: .venv/made.stamp pyproject.toml constraints.txt
 	@$(PIP) --editable '.[literature]'
+	@$(BIN)/python -m compileall -q streamflow stages
 	@touch $@
 
 # Dependency groups need pip 25.1.

@@ -1,7 +1,8 @@
 """How close stages that wait come to the ideal: the time that the bottleneck alone needs.
 
-Three stages wait 10, 20 and 5 ms with 16, 16 and 8 workers, so the second one is the bottleneck. The ideal
-forgets that the first item must reach it and the last one must leave, so nobody gets 1.0.
+Three stages wait 20, 100 and 10 ms, as calls of an API do, with 32, 32 and 16 workers, so the second one is the
+bottleneck. The ideal forgets that the first item must reach it and the last one must leave, so nobody gets 1.0. Waits
+of a few milliseconds would measure the event loop's timers instead, which fire up to one millisecond late.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from benchmarks.measure import Contender, Result, on_loop, side_by_side
 from benchmarks.work import Found, Function, Kept, Raw, Read, by_engine, by_hand, numbers
 from streamflow.storage.memory import MemoryStore
 
-DELAYS = (0.010, 0.020, 0.005)
-WORKERS = (16, 16, 8)
-ITEMS = 1_000
+DELAYS = (0.020, 0.100, 0.010)
+WORKERS = (32, 32, 16)
+ITEMS = 2_048  # a multiple of the workers, or the last round of the bottleneck is half idle for everybody
 BUDGETS = {"stock loop": 0.95, "uvloop": 0.97}
 
 
@@ -38,9 +39,10 @@ async def third(found: Found) -> Kept:
 FUNCTIONS: tuple[Function, ...] = (first, second, third)
 
 
-def run(quick: bool, *, items: int = ITEMS, rounds: int | None = None) -> Iterator[Result]:
+def run(quick: bool, *, items: int | None = None, rounds: int | None = None) -> Iterator[Result]:
     """Yields the engine's and the hand-written loop's efficiency on the stock loop and on uvloop."""
-    rounds = rounds or (2 if quick else 7)
+    items = items or (ITEMS // 2 if quick else ITEMS)
+    rounds = rounds or (1 if quick else 3)
     ideal = items * max(delay / workers for delay, workers in zip(DELAYS, WORKERS, strict=True))
     for loop, budget in BUDGETS.items():
         if loop == "uvloop" and importlib.util.find_spec("uvloop") is None:

@@ -15,8 +15,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import sys
 from asyncio import QueueEmpty, QueueFull
 from collections import OrderedDict, deque
+from collections.abc import Sequence
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
@@ -34,7 +36,7 @@ class Channel(asyncio.Queue[T], Generic[T]):
 
     def __init__(self, capacity: int, *, newest_first: bool = False) -> None:
         super().__init__(capacity)
-        self._room = capacity if capacity > 0 else float("inf")
+        self._room = capacity if capacity > 0 else sys.maxsize
         self._next = self._values.pop if newest_first else self._values.popleft
         # Consumers that wait and were not woken. At most one is on its way (`_waking`): it wakes the next if it leaves
         # values behind. So values never lie while all consumers sleep, and one that can take all by itself does.
@@ -97,6 +99,19 @@ class Channel(asyncio.Queue[T], Generic[T]):
         finally:
             # Absent when the value was taken over, also if the cancellation came after that.
             self._producers.pop(place, None)
+
+    async def put_all(self, items: Sequence[T]) -> None:
+        """Put values in order, at once as many as there is room for. Raises ChannelClosed."""
+        put = 0
+        while put < len(items):
+            if self._closed or self._producers or len(self._values) >= self._room:
+                await self.put(items[put])
+                put += 1
+                continue
+            until = min(len(items), put + self._room - len(self._values))
+            self._values.extend(items[put:until])
+            put = until
+            self._pass_on()
 
     def take(self) -> T | None:
         """A value, or None where there is none: `get_nowait` without the cost of an exception."""

@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
-from streamflow.engine.channel import ChannelClosed, QueueFull
+from streamflow.engine.channel import ChannelClosed
 from streamflow.engine.shared import Shared
 from streamflow.errors import StageSignatureError, StorageError, WriterStopped
 from streamflow.events import RecordRefused
 from streamflow.storage.store import Completion, Item, State
+
+_STAGE = attrgetter("stage")
 
 READ_AHEAD = 256
 """Records of a source that may be read and not yet admitted."""
@@ -48,6 +52,7 @@ class Intake:
             while not self._ended or self._read:
                 if self._read:
                     group, self._read = self._read, []
+                    self.records += len(group)
                     self._moved.set()
                     await self._admit(group)
                 else:
@@ -76,11 +81,11 @@ class Intake:
                 if self._limit <= 0:
                     return
                 async for record in self._stream:
-                    self.records += 1
                     self._read.append(record)
-                    if len(self._read) == 1:
+                    waiting = len(self._read)
+                    if waiting == 1:
                         self._moved.set()
-                    if self.records >= self._limit:
+                    if self.records + waiting >= self._limit:
                         return
                     while len(self._read) >= READ_AHEAD:
                         self._moved.clear()
@@ -121,11 +126,7 @@ class Intake:
         if not shared.tally.alive:
             shared.tally.notify()
         try:
-            for child in fresh:
-                channel = shared.channels[child.stage]
-                try:
-                    channel.put_nowait(child)
-                except QueueFull:
-                    await channel.put(child)
+            for stage, several in groupby(fresh, key=_STAGE):
+                await shared.channels[stage].put_all(list(several))
         except ChannelClosed:
             return  # the run stops; what was admitted is pending in the store
