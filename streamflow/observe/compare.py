@@ -1,15 +1,18 @@
 """Comparing a sequential with a concurrent run of the same input: time, tables, and the ideal.
 
-The ideal is the slowest limit's or stage's work plus one item's remaining path. A limit's work is its calls, each at
-the pace that its rate and its concurrency allow, where a call takes what it took in the sequential run; a stage's work
-is what it took there, spread over its workers. The remaining path is the time that one item spends in everything else,
-since the first must reach the bottleneck and the last must leave it: it is that of the sequential run's first item,
-start of workers and connections included. The ideal is that of the limit or stage for which both together are the most.
+The ideal is the slowest limit's or stage's work plus one item's remaining path. A limit's work is its calls, at its
+rate and in whole rounds of as many as may be in flight; a stage's work is what it took in the sequential run, spread
+over its workers. The remaining path is the time that one item spends in everything else, since the first must reach the
+bottleneck and the last must leave it: each stage's first call, start of workers and connections included. A call takes
+what it took in the run where that was quicker: what the other adds is its own machine's noise. The ideal is that of the
+limit or stage for which both together are the most. It is no strict bound: where the last items have less left to do
+than the first one had, a run ends a little sooner.
 """
 
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -108,13 +111,14 @@ def compared(pipeline: Pipeline, sequential: Measured, concurrent: Measured) -> 
 
 
 def ideal(pipeline: Pipeline, sequential: Measured, concurrent: Measured) -> Ideal:
-    """What the module's text says, from the trace of the sequential run and the limits of the concurrent one."""
+    """What the module's text says, from the traces of both runs and the limits of the concurrent one."""
     totals: dict[str, float] = {}
     counts: dict[str, int] = {}
-    firsts: dict[str, float] = {}
+    firsts = _firsts(sequential)
+    for name, seconds in _firsts(concurrent).items():
+        firsts[name] = min(seconds, firsts.get(name, seconds))
     for span in sequential.summary.spans:
         seconds = span.end - span.start
-        firsts.setdefault(span.stage, seconds)
         totals[span.stage] = totals.get(span.stage, 0.0) + seconds
         counts[span.stage] = counts.get(span.stage, 0) + 1
     path = sum(firsts.values())
@@ -125,18 +129,33 @@ def ideal(pipeline: Pipeline, sequential: Measured, concurrent: Measured) -> Ide
             work = totals[stage.name] / min(most, counts[stage.name])
             rest = path - firsts[stage.name]
             candidates.append((work + rest, f"stage {stage.name}", rest))
-    calls = {state.name: state.held / state.granted for state in sequential.limits if state.granted}
+    calls = _calls(sequential)
+    for name, seconds in _calls(concurrent).items():
+        calls[name] = min(seconds, calls.get(name, seconds))
     for state in concurrent.limits:
         call = calls.get(state.name, 0.0)
         rest = max(0.0, path - call)
         if state.granted:
-            candidates.append((state.granted * _pace(state, call) + rest, f"limit {state.name}", rest))
+            candidates.append((_least(state, call) + rest, f"limit {state.name}", rest))
     return Ideal(*max(candidates, default=(0.0, "nothing", 0.0)))
 
 
-def _pace(state: LimitState, call: float) -> float:
-    """Seconds from one grant to the next, at the best."""
+def _firsts(run: Measured) -> dict[str, float]:
+    """Seconds of each stage's first call."""
+    firsts: dict[str, float] = {}
+    for span in run.summary.spans:
+        firsts.setdefault(span.stage, span.end - span.start)
+    return firsts
+
+
+def _calls(run: Measured) -> dict[str, float]:
+    """Seconds that a call of each API takes on average."""
+    return {state.name: state.held / state.granted for state in run.limits if state.granted}
+
+
+def _least(state: LimitState, call: float) -> float:
+    """Seconds that the granted calls take at the best: at the rate, and as many at a time as may be in flight."""
     allowed = state.effective
-    by_rate = (allowed.per or 1.0) / allowed.rate if allowed.rate is not None else 0.0
-    by_concurrency = call / allowed.concurrency if allowed.concurrency is not None else 0.0
+    by_rate = state.granted * (allowed.per or 1.0) / allowed.rate if allowed.rate is not None else 0.0
+    by_concurrency = math.ceil(state.granted / allowed.concurrency) * call if allowed.concurrency is not None else 0.0
     return max(by_rate, by_concurrency)
