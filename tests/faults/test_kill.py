@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import random
 import sqlite3
-import sys
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, closing, suppress
+from collections.abc import Callable
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.faults.engines import Engine, chance, engines
 from tests.faults.fire import PAPERS
 
+ENGINE = "tests.faults.fire"
 KILLS = 50
-PATIENCE = 120.0
-"""Seconds after which the test gives up: it takes ten, and one that hangs is to fail."""
 TABLES = {
     "refs": "n, raw",
     "works": "work, title, seen_in",
@@ -72,72 +70,18 @@ class CountingServer:
                 writer.close()
 
 
-class Engine:
-    """The program under fire. It is started ahead of its time, so that its imports cost nothing when it is due."""
-
-    def __init__(self, process: asyncio.subprocess.Process) -> None:
-        self.process = process
-
-    async def begin(self) -> None:
-        await self.hear(b"ready\n")
-        assert self.process.stdin is not None
-        self.process.stdin.write(b"\n")
-
-    async def hear(self, line: bytes) -> None:
-        assert self.process.stdout is not None
-        assert await self.process.stdout.readline() == line
-
-    def kill(self) -> None:
-        with suppress(ProcessLookupError):
-            self.process.kill()
-
-    async def gone(self) -> int:
-        assert self.process.stdin is not None
-        self.process.stdin.close()
-        return await self.process.wait()
-
-
-@asynccontextmanager
-async def engines(root: Path) -> AsyncIterator[Callable[[Path, int], Awaitable[Engine]]]:
-    """Makes engines; what is left of them at the end is killed."""
-    made: list[Engine] = []
-
-    async def make(folder: Path, port: int) -> Engine:
-        engine = Engine(
-            await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "tests.faults.fire", str(folder), str(port)),
-                cwd=root,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-            )
-        )
-        made.append(engine)
-        return engine
-
-    try:
-        async with asyncio.timeout(PATIENCE):
-            yield make
-    finally:
-        for engine in made:
-            engine.kill()
-        await asyncio.gather(*(engine.gone() for engine in made))
-
-
 @pytest.mark.asyncio
 async def test_fifty_kills_over_two_thousand_items_leave_the_tables_of_an_undisturbed_run(
     tmp_path: Path, pytestconfig: pytest.Config
 ) -> None:
     """Invariants: no admitted item is lost; effects in the database happen exactly once; external calls that are
     repeated are those that items not yet committed at a kill had made, counted one by one."""
-    seed = int(os.environ.get("STREAMFLOW_KILL_SEED", random.SystemRandom().randrange(2**32)))
-    print(f"STREAMFLOW_KILL_SEED={seed}")
-    chance = random.Random(seed)
     root = pytestconfig.rootpath
     calm, fire = tmp_path / "calm", tmp_path / "fire"
     calm.mkdir()
     fire.mkdir()
 
-    async with CountingServer() as server, engines(root) as make:
+    async with CountingServer() as server, engines(root, ENGINE) as make:
         undisturbed = await make(calm, server.port)
         await undisturbed.begin()
         assert await undisturbed.gone() == 0
@@ -145,9 +89,9 @@ async def test_fifty_kills_over_two_thousand_items_leave_the_tables_of_an_undist
     assert set(server.calls.values()) == {1}
 
     owed: Counter[str] = Counter()  # calls that are to be repeated: made, and their items not committed at a kill
-    async with CountingServer() as server, engines(root) as make:
+    async with CountingServer() as server, engines(root, ENGINE) as make:
         following = await make(fire, server.port)
-        for plan in _plans(chance):
+        for plan in _plans(chance()):
             engine, following = following, await make(fire, server.port)
             before = server.calls.copy()
             await _run_and_kill(engine, server, plan)

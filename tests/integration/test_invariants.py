@@ -1,8 +1,8 @@
 """The invariants of the design (§4), one test each that fails when it is broken, or the place where that test is.
 
-- No admitted item is lost; each ends exactly once: here, and under kill -9 in tests/faults/test_kill.py.
-- Effects in the database happen exactly once: tests/faults/test_kill.py. Files appear whole or not at all:
-  tests/storage/test_files.py. Repeated calls are those of items not yet committed: tests/faults/test_kill.py.
+- No admitted item is lost; each ends exactly once: here, and under kill -9 in tests/faults.
+- Effects in the database happen exactly once: tests/faults. Files appear whole or not at all:
+  tests/storage/test_files.py, tests/faults. Repeated calls are those of items not yet committed: tests/faults.
 - Only the writer writes; readers hold no transaction: here.
 - One process per workspace: tests/storage/test_lock.py.
 - Memory does not grow with the number of items: here, and tests/engine/test_run.py.
