@@ -182,19 +182,19 @@ class _Session:
         if again and not self._options.quiet:
             tell(f"{name} again: stopping at once. What is not committed stays pending.")
         if again:
-            self._leave_after(AT_ONCE)
+            self._leave_after(AT_ONCE, name, _signal_code(name))
         self._run.stop(name)
 
-    def _leave_after(self, seconds: float) -> None:
+    def _leave_after(self, seconds: float, reason: str, code: int) -> None:
         """End the process if the run has not ended by then: code that swallows its cancellation cannot be stopped."""
 
         def leave() -> None:
-            name = self._signalled or signal.SIGTERM.name
             tell(
-                f"{name}: a stage's function ignores its cancellation, so the process is ended. What was committed is "
-                "kept, the rest stays pending; the same command goes on from there."
+                f"{reason}: a stage's function ignores its cancellation, so the process is ended. What was committed "
+                "is kept, the rest stays pending; the same command goes on from there."
             )
-            os._exit(_signal_code(name))
+            self._log.flush()
+            os._exit(code)
 
         asyncio.get_running_loop().call_later(seconds, leave)
 
@@ -207,7 +207,9 @@ class _Session:
         if isinstance(event, RecordRefused):
             tell(f"A record of source {event.source!r} was refused: {event.error}")
         if isinstance(event, Draining):
-            self._leave_after(event.grace + AT_ONCE)
+            error = self._run.error if self._run is not None else None
+            code = _error_code(error) if error is not None else _signal_code(self._signalled or signal.SIGTERM.name)
+            self._leave_after(event.grace + AT_ONCE, event.reason, code)
         if self._options.quiet:
             return
         if isinstance(event, RunStarted):
@@ -267,15 +269,17 @@ class _Session:
 
 
 def _code(summary: Summary, dead: int) -> int:
-    if isinstance(summary.error, CredentialsRefused):
-        return CREDENTIALS
-    if isinstance(summary.error, ServiceError):
-        return UNAVAILABLE
     if summary.error is not None:
-        return FAILED
+        return _error_code(summary.error)
     if summary.stopped_by is not None:
         return _signal_code(summary.stopped_by)
     return DEAD_LETTERS if dead or summary.refused else DONE
+
+
+def _error_code(error: Exception) -> int:
+    if isinstance(error, CredentialsRefused):
+        return CREDENTIALS
+    return UNAVAILABLE if isinstance(error, ServiceError) else FAILED
 
 
 def _why(error: Exception) -> str:

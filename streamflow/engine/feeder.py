@@ -11,7 +11,7 @@ import contextlib
 import heapq
 import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from streamflow.engine.channel import Channel, ChannelClosed
 from streamflow.storage.store import Item, Store
@@ -70,11 +70,16 @@ class Feeder:
         if self._touched is not None:
             self._touched.add(item.id)
 
-    async def resume(self, found: Callable[[int], None]) -> None:
+    async def resume(self, found: Callable[[int], None], settled: Callable[[], Awaitable[None]]) -> None:
         """Put what was pending when the store was opened, page by page, beside live items.
 
-        `found` is told how many items a page brought before they are put.
+        `found` is told how many items a page brought before they are put. The next page waits until the run has
+        `settled`, which only a sequential one, whose channel has no bound, takes literally.
         """
+        with contextlib.suppress(ChannelClosed):  # the run stops; the rest is pending in the store
+            await self._put_what_was_pending(found, settled)
+
+    async def _put_what_was_pending(self, found: Callable[[int], None], settled: Callable[[], Awaitable[None]]) -> None:
         after = 0
         self._resumed_to = 0
         while page := await self._store.pending(self._stage, after=after, limit=PAGE):
@@ -88,6 +93,7 @@ class Feeder:
                     self.park(item, delay)
                 else:
                     await self._channel.put(item)
+            await settled()
         self._resumed_to = float("inf")
 
     async def retries(self) -> None:

@@ -22,7 +22,7 @@ from streamflow.engine.stage import Batch, Stage
 from streamflow.engine.stream import Stream
 from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageError, WriterStopped, told
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
-from streamflow.limits.retry import Again, GiveUp, Stop
+from streamflow.limits.retry import Again, Decision, GiveUp, Stop
 from streamflow.storage.store import Completion, Item, State
 
 BREATH = 0.005
@@ -263,8 +263,7 @@ class Pool:
             await self._settle(item, State.SKIPPED, slot, error=error.reason)
             self._shared.hook(ItemSkipped(self.stage.name, str(item.key), error.reason))
             return
-        decision = self.stage.retry.decide(error, item.attempts + 1, self._shared.random)
-        match decision:
+        match self._decide(error, item):
             case Again(delay):
                 item.attempts += 1
                 self.retries += 1
@@ -277,6 +276,9 @@ class Pool:
                 await self._die(item, slot, reason)
             case Stop():
                 self._shared.stop(error)
+
+    def _decide(self, error: Exception, item: Item) -> Decision:
+        return self.stage.retry.decide(error, item.attempts + 1, self._shared.random)
 
     async def _die(self, item: Item, slot: Slot, reason: str) -> None:
         await self._settle(item, State.DEAD, slot, error=reason)
@@ -357,13 +359,21 @@ class Pool:
                 error = self._meaning(error, slot)
                 if not isinstance(error, Exception):
                     raise error from None
-                for item in items:
-                    await self._handle_batch([item], slot)
+                if isinstance(error, Skip) or not isinstance(self._decide(error, items[0]), Stop):
+                    await self._one_by_one(items, slot)
+                else:
+                    self._shared.stop(error)
         else:
             async with asyncio.TaskGroup() as group:
                 for item, outcome in zip(items, outcomes, strict=True):
                     group.create_task(self._end(item, slot, outcome))
         slot.items = ()
+
+    async def _one_by_one(self, items: Sequence[Item], slot: Slot) -> None:
+        for item in items:
+            if self.stopping:
+                return  # the others stay pending
+            await self._handle_batch([item], slot)
 
     async def _end(self, item: Item, slot: Slot, outcome: Any) -> None:
         """Settle one entry of a batch, which is an output or an exception."""

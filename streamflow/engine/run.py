@@ -143,6 +143,7 @@ class Run:
             self._end(f"failed: {type(error).__name__}: {error}")
             raise
         finally:
+            self._tell_what_differs()
             await self._store.close()
         seconds = self._end(f"stopped: {self._error}" if self._error else self._stopped_by or "done")
         refused = sum(intake.refused for intake in self._intakes)
@@ -152,6 +153,11 @@ class Run:
         seconds = time.monotonic() - self._started
         self._hook(RunEnded(self.pipeline.name, reason, seconds))
         return seconds
+
+    @property
+    def error(self) -> Exception | None:
+        """What stopped the run, if something did."""
+        return self._error
 
     def stop(self, reason: str) -> None:
         """The first call drains, the second stops at once."""
@@ -241,6 +247,7 @@ class Run:
         async with asyncio.TaskGroup() as group:
             workers = self._start_workers(group)
             helpers = [group.create_task(self._watchdog.watch(), name="streamflow watchdog")]
+            helpers.append(group.create_task(self._tell_differences(), name="streamflow differences"))
             feeding = self._start_feeding(group, helpers)
             control = asyncio.create_task(self._control(), name="streamflow control")
             stop = asyncio.create_task(self._stop.wait())
@@ -251,7 +258,7 @@ class Run:
                 else:
                     await control
             finally:
-                self._shared.halted = True
+                self._shared.halt()
                 for task in (control, stop, *helpers, *feeding, *workers):
                     task.cancel()
                 await asyncio.gather(control, stop, return_exceptions=True)
@@ -281,7 +288,7 @@ class Run:
             )
             if self._store.durable:
                 self.tally.feeding += 1
-                feeding.append(group.create_task(self._feed(pool.feeder.resume(self._resumed))))
+                feeding.append(group.create_task(self._feed(pool.feeder.resume(self._resumed, self._settled))))
         for source, signature in zip(self.pipeline.sources, self.pipeline.source_signatures, strict=True):
             wanted = {name: self._resources[kind] for name, kind in signature.resources.items()}
             stream = source(self._resources[Inputs], **wanted)
@@ -296,7 +303,7 @@ class Run:
         try:
             await work
         except Exception:
-            self._shared.halted = True
+            self._shared.halt()
             raise
 
     async def _feed(self, work: Awaitable[None]) -> None:
@@ -309,9 +316,14 @@ class Run:
     def _resumed(self, count: int) -> None:
         self.tally.alive += count
 
+    async def _settled(self) -> None:
+        """In a sequential run, return when no item is in flight."""
+        if self._sequential:
+            await self.tally.wait(lambda: not self.tally.alive)
+
     async def _take_in(self, intake: Intake) -> None:
         if self._sequential:
-            await intake.run_one_by_one(lambda: self.tally.wait(lambda: not self.tally.alive))
+            await intake.run_one_by_one(self._settled)
         else:
             await intake.run()
         self._hook(SourceEnded(intake.name, intake.records))
@@ -326,6 +338,7 @@ class Run:
             await self._finalize()
             return
         loop = asyncio.get_running_loop()
+        tally.emptied = loop.time()  # what an earlier run left is fed first
         while True:
             await tally.wait(lambda: tally.changed and not tally.alive)
             await asyncio.sleep(tally.emptied + QUIET - loop.time())
@@ -333,8 +346,6 @@ class Run:
                 await self._finalize()
 
     async def _finalize(self) -> None:
-        for difference in self._store.differences():
-            self._hook(ContentsDiffer(difference.record, difference.key, difference.fields))
         if not self.tally.changed:
             return
         self.tally.changed = False
@@ -346,12 +357,24 @@ class Run:
             self._hook(FinalizerEnded(finalizer.__name__, time.monotonic() - started))
         await self._store.finalized(seen)
 
+    async def _tell_differences(self) -> None:
+        """Tell now and then which contents were at odds, so that they do not pile up."""
+        while True:
+            await asyncio.sleep(1.0)
+            self._tell_what_differs()
+
+    def _tell_what_differs(self) -> None:
+        for difference in self._store.differences():
+            self._hook(ContentsDiffer(difference.record, difference.key, difference.fields))
+
     # --- stop ------------------------------------------------------------------------------------------------------
 
     def _abort(self, error: Exception) -> None:
         """A stage met something that no item would fare better with: stop, and keep the items pending."""
         if self._error is None:
             self._error = error
+        for pool in self.pools.values():
+            pool.stopping = True  # no worker takes one more item before the run drains
         self._stop.set()
 
     async def _drain(self, bringing: Sequence[asyncio.Task[Any]], workers: Sequence[asyncio.Task[None]]) -> None:
@@ -371,7 +394,7 @@ class Run:
             ended = asyncio.gather(*workers, return_exceptions=True)
             await asyncio.wait((halt, ended), timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            self._shared.halted = True  # before the workers are cancelled: else each would take it for its function's
+            self._shared.halt()  # before the workers are cancelled: else each would take it for its function's
             halt.cancel()
             ended.cancel()
             await asyncio.gather(halt, ended, return_exceptions=True)

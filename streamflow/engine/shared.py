@@ -59,3 +59,9 @@ class Shared:
     halted: bool = False
     """Whether the run is cancelling its tasks. A task's own count of cancellations does not tell: before Python 3.13 a
     task group of a stage's function can leave one behind."""
+
+    def halt(self) -> None:
+        """The run cancels its tasks: nobody takes from channels any more, so nobody may wait for room in one."""
+        self.halted = True
+        for channel in self.channels.values():
+            channel.close()

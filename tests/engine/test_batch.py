@@ -143,12 +143,19 @@ def test_a_list_of_another_length_is_refused_and_nothing_is_guessed(given: objec
 
 
 def test_refused_credentials_in_a_batch_stop_the_run_with_its_items_pending() -> None:
+    """And the batch is not called again item by item: no credentials would be accepted for one of them."""
+    calls = 0
+
     async def refused(group: list[Number]) -> list[Result]:
+        nonlocal calls
+        calls += 1
+        await asyncio.sleep(1)
         raise CredentialsRefused("no", service="api")
 
-    played = play_virtual(flow(Stage(refused, batch=Batch(5)), count=20))
+    played = play_virtual(flow(Stage(refused, workers=2, batch=Batch(5)), count=20))
     assert isinstance(played.summary.error, CredentialsRefused)
     assert played.summary.dead == 0
+    assert calls <= 2
 
 
 def test_a_stop_while_a_batch_is_gathered_ends_what_was_taken() -> None:

@@ -105,6 +105,10 @@ def test_only_so_many_stay_in_memory_and_all_come_back_once() -> None:
     feed(scenario)
 
 
+async def at_once() -> None:
+    """Nothing has to settle before the next page."""
+
+
 def test_what_an_earlier_run_left_comes_once_each_whether_due_or_not() -> None:
     """Rows that come due while earlier pages are still being fed are left to their page."""
 
@@ -118,7 +122,7 @@ def test_what_an_earlier_run_left_comes_once_each_whether_due_or_not() -> None:
 
         for number in range(1, count + 1):
             journal.add(number, (None, 0.0, 5.0, 50.0)[number % 4])
-        resuming = asyncio.create_task(feeder.resume(tell))
+        resuming = asyncio.create_task(feeder.resume(tell, at_once))
         taken = []
         for _ in range(count):
             taken += await take(journal, feeder, channel, 1)

@@ -286,6 +286,23 @@ def test_contents_that_differ_are_told() -> None:
     }
 
 
+def test_contents_that_differ_are_told_also_when_the_run_never_comes_to_rest() -> None:
+    told_by: list[int] = []
+
+    async def differ(number: Number) -> tuple[Result, Result]:
+        await asyncio.sleep(1)
+        return Result(0, number.n), Result(1, number.n)
+
+    async def stop(run: Run) -> None:
+        await asyncio.sleep(5.5)
+        told_by.append(len(list(run._store.differences())))
+        run.stop("SIGTERM")
+
+    played = play_virtual(flow(Stage(differ, workers=1), count=100), watch=stop)
+    assert len(played.told(ContentsDiffer)) >= 2 * 4
+    assert told_by[0] <= 2
+
+
 def test_an_error_of_the_function_that_looks_like_a_cancellation_is_a_failure_of_its_item() -> None:
     """A library that cancels its own future must not end a worker: nobody cancelled the worker."""
 

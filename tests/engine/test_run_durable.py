@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from streamflow.engine.feeder import PAGE
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Batch, Stage
 from streamflow.errors import CredentialsRefused, JournalMismatch, RetryLater, Skip, WriterStopped
@@ -16,8 +17,8 @@ from streamflow.limits.retry import Retry
 from streamflow.record import record
 from streamflow.sources.files import Inputs
 from streamflow.storage.sqlite import SqliteStore
-from streamflow.storage.store import Completion, Counts
-from tests.engine.flows import AT_ONCE, ONCE, Middle, Number, Result, flow, play, until
+from streamflow.storage.store import Completion, Counts, Item, State
+from tests.engine.flows import AT_ONCE, ONCE, Middle, Number, Result, flow, play, source_of, until
 
 pytestmark = pytest.mark.asyncio
 
@@ -350,3 +351,22 @@ async def test_children_that_wait_for_room_are_durable_before_they_are_put(tmp_p
     go_on.set()
     await play(pipeline, database(tmp_path))
     assert len(rows(tmp_path)) == 120
+
+
+async def test_a_sequential_run_resumes_without_its_whole_backlog_in_memory(tmp_path: Path) -> None:
+    count = 3 * PAGE
+    waiting: list[int] = []
+
+    async def note(number: Number) -> Result:
+        waiting.append(run_of[0].tally.alive)
+        return Result(number.n)
+
+    run_of: list[Run] = []
+    store = database(tmp_path)
+    pipeline = flow(Stage(note), sources=[source_of(Number(-1))])
+    await store.open(Run(pipeline, store, resources={}, workspace=tmp_path)._plan())
+    await store.commit(Completion(None, State.DONE, [Item("note", Number(n), n) for n in range(count)]))
+    await store.close()
+    await play(pipeline, database(tmp_path), sequential=True, watch=run_of.append)
+    assert len(waiting) == count + 1
+    assert max(waiting) <= PAGE + 1

@@ -13,7 +13,9 @@ from streamflow.errors import Skip
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.limit import Limit
 from streamflow.limits.retry import Retry
-from tests.engine.flows import ONCE, Middle, Number, Result, flow, play_virtual, values
+from streamflow.sources.files import Inputs
+from streamflow.testing.clock import run_virtual
+from tests.engine.flows import ONCE, Middle, Number, Result, flow, play, play_virtual, values
 
 
 def test_children_are_worked_on_before_the_stream_ends() -> None:
@@ -194,3 +196,38 @@ def test_a_stream_is_closed_when_its_run_is_stopped_at_once() -> None:
     assert closed == [0]
     assert played.seconds == pytest.approx(6.5, abs=0.2)
     assert set(range(5)) <= set(values(played))
+
+
+@pytest.mark.parametrize("way", ["the source fails", "the run is cancelled"])
+def test_a_stream_with_a_cleanup_that_awaits_holds_up_no_run_that_fails(way: str) -> None:
+    """The consumers of its channel are gone by the time it commits what it gave."""
+
+    async def source(inputs: Inputs) -> AsyncIterator[Number]:
+        yield Number(0)
+        await asyncio.sleep(3)
+        if way == "the source fails":
+            raise OSError("the disk is gone")
+        await asyncio.sleep(1000)
+
+    async def stream(number: Number) -> AsyncIterator[Middle]:
+        try:
+            for k in range(20):
+                yield Middle(k)
+            await asyncio.sleep(1000)
+        finally:
+            await asyncio.sleep(0)
+
+    async def slow(middle: Middle) -> Result:
+        await asyncio.sleep(1000)
+        return Result(middle.n)
+
+    async def scenario() -> None:
+        running = asyncio.create_task(
+            play(flow(Stage(stream), Stage(slow, workers=1, capacity=1), sources=[source]), patience=None)
+        )
+        await asyncio.sleep(4)
+        running.cancel()
+        with pytest.raises(OSError if way == "the source fails" else asyncio.CancelledError):
+            await running
+
+    run_virtual(scenario(), latest=100)
