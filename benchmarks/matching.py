@@ -24,7 +24,8 @@ from typing import Any, Literal
 from benchmarks.extraction import normalised
 from stages.literature.pipeline import pipeline
 from stages.literature.records import Citation, Reference
-from stages.simulators.catalogue import Catalogue, Entry, catalogue
+from stages.simulators.catalogue import Catalogue, catalogue
+from stages.simulators.entry import Entry
 from stages.simulators.literature import literature_simulators
 from streamflow.engine.launch import DATABASE, run_pipeline
 from streamflow.settings import load_settings

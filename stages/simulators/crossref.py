@@ -13,7 +13,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from stages.simulators.catalogue import Catalogue, Entry, catalogue, normal_doi
+from stages.simulators.catalogue import Catalogue, catalogue, normal_doi
+from stages.simulators.entry import Entry
 from streamflow.testing.simulator import Allowance, Call, Reply, Simulator
 
 PUBLIC = Allowance("public", requests=5, per=1.0, concurrency=1)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import islice
 
-from stages.simulators.catalogue import Author, Copy, Entry
+from stages.simulators.entry import Author, Copy, Entry
 from stages.simulators.rarities import RARITIES
 from stages.simulators.words import FIELDS, PLAIN_NAMES, TITLES, WIDE_NAMES, Field, Venue
 

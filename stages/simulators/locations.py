@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.simulators.catalogue import Copy, Entry
+from stages.simulators.entry import Copy, Entry
 
 
 def pdf_url(entry: Entry, copy: Copy, publisher: str) -> str:

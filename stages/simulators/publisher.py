@@ -20,7 +20,8 @@ import re
 from functools import cache
 from typing import Any, ClassVar
 
-from stages.simulators.catalogue import Catalogue, Entry, catalogue
+from stages.simulators.catalogue import Catalogue, catalogue
+from stages.simulators.entry import Entry
 from stages.simulators.tiny_pdf import tiny_pdf
 from streamflow.testing.simulator import Call, Reply, Simulator
 

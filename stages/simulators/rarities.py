@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from stages.simulators.catalogue import Author, Copy, Entry
+from stages.simulators.entry import Author, Copy, Entry
 
 _OPEN = (Copy(),)
 _REPOSITORY = (Copy(host="repository"),)

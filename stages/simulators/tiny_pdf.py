@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from functools import lru_cache
 
-from stages.simulators.catalogue import Entry
+from stages.simulators.entry import Entry
 
 
 @lru_cache(maxsize=4096)

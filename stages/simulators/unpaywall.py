@@ -10,7 +10,8 @@ from typing import Any, ClassVar
 
 import msgspec
 
-from stages.simulators.catalogue import Catalogue, Copy, Entry, catalogue, normal_doi
+from stages.simulators.catalogue import Catalogue, catalogue, normal_doi
+from stages.simulators.entry import Copy, Entry
 from stages.simulators.locations import landing_url, pdf_url
 from streamflow.testing.simulator import Allowance, Call, Reply, Simulator
 

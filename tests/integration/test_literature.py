@@ -13,7 +13,8 @@ from bibtexparser.entrypoint import parse_file
 from benchmarks.matching import Ended, found, judged, published
 from stages.literature.identifiers import normal_doi
 from stages.literature.records import Citation, Reference
-from stages.simulators.catalogue import Entry, catalogue
+from stages.simulators.catalogue import catalogue
+from stages.simulators.entry import Entry
 from tests.integration.conftest import Calm
 from tests.integration.literature import SAMPLES, TABLES, bibliography, world
 

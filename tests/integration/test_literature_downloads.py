@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stages.literature.identifiers import normal_doi
-from stages.simulators.catalogue import Entry, catalogue
+from stages.simulators.catalogue import catalogue
+from stages.simulators.entry import Entry
 from stages.simulators.inventions import HOPELESS
 from stages.simulators.tiny_pdf import tiny_pdf
 from tests.integration.literature import Ran, bibliography, impatient, world

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from stages.literature.identifiers import normal_doi
-from stages.simulators.catalogue import Entry, catalogue
+from stages.simulators.catalogue import catalogue
+from stages.simulators.entry import Entry
 from tests.integration import odd_pdfs
 from tests.integration.literature import SAMPLES, Ran, world
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Iterable
 
-from stages.simulators.catalogue import Entry
+from stages.simulators.entry import Entry
 
 KINDS = {"proceedings-article": "inproceedings", "book": "book", "book-chapter": "incollection",
          "posted-content": "misc", "dissertation": "phdthesis", "dataset": "misc", "report": "techreport"}  # fmt: skip

@@ -18,7 +18,8 @@ from stages.literature.samples.bibtex import bibtex
 from stages.literature.samples.paper import Paper, Printed, printed, write_paper
 from stages.literature.samples.styles import FORMS, Form
 from stages.literature.samples.typeset import Look
-from stages.simulators.catalogue import Entry, catalogue
+from stages.simulators.catalogue import catalogue
+from stages.simulators.entry import Entry
 from stages.simulators.inventions import invent, unknown_works
 from stages.simulators.words import FIELDS
 

@@ -12,7 +12,7 @@ from typing import Any
 from stages.literature.samples.prose import Prose
 from stages.literature.samples.styles import FORMS, Form
 from stages.literature.samples.typeset import BOLD, ITALIC, Look, Typesetter, plain
-from stages.simulators.catalogue import Entry
+from stages.simulators.entry import Entry
 from stages.simulators.words import Field
 
 SECTIONS = ("Introduction", "Materials and Methods", "Results", "Discussion and Conclusions")

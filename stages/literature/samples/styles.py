@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from stages.literature.samples.typeset import BOLD, ITALIC
-from stages.simulators.catalogue import Author, Entry
+from stages.simulators.entry import Author, Entry
 
 Style = Callable[[Entry, str], str]
 

@@ -10,8 +10,9 @@ import pypdfium2
 import pytest
 from yarl import URL
 
-from stages.simulators.catalogue import Entry, catalogue, normal_doi
+from stages.simulators.catalogue import catalogue, normal_doi
 from stages.simulators.crossref import CrossrefSimulator
+from stages.simulators.entry import Entry
 from stages.simulators.literature import SERVICES, literature_simulators
 from stages.simulators.openalex import OpenAlexSimulator
 from stages.simulators.publisher import BOMB_SIZE, PublisherSimulator
