@@ -57,6 +57,14 @@ class _Section(BaseModel):
         return _without_empty(values, cls.model_fields)
 
 
+class WindowSettings(_Section):
+    """One window of an API, `[[services.NAME.windows]]`: at most `size` of a `kind` of cost in any `per` seconds."""
+
+    kind: str = Field(default="requests", pattern=r"^[a-z][a-z0-9_]*$")
+    size: float = Field(gt=0)
+    per: float = Field(gt=0)
+
+
 class ServiceSettings(_Section):
     """One API, `[services.NAME]`. What is not set stays as the service publishes it."""
 
@@ -72,6 +80,8 @@ class ServiceSettings(_Section):
     per: float | None = Field(default=None, gt=0)
     concurrency: int | None = Field(default=None, ge=1)
     burst: int | None = Field(default=None, ge=1)
+    windows: tuple[WindowSettings, ...] = ()
+    """Beside `rate`; each replaces the published one of the same kind and seconds."""
     timeout: float | None = Field(default=None, gt=0)
     """Seconds for a whole call."""
 
@@ -299,6 +309,8 @@ def _siblings(where: tuple[str, ...]) -> Collection[str]:
         "log": LogSettings,
         "watch": WatchSettings,
     }
+    if where[2:3] == ("windows",) and len(where) > 3:
+        return WindowSettings.model_fields
     return (Settings if len(where) == 1 else sections[where[0]]).model_fields
 
 

@@ -33,7 +33,7 @@ from streamflow.events import (
     RunStarted,
     SourceEnded,
 )
-from streamflow.limits.limit import LimitState
+from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 from streamflow.observe import summary as reports
 from streamflow.observe.log import Log

@@ -70,14 +70,17 @@ class Context:
         )
 
     def _limit(self, service: Service) -> Limit:
-        from streamflow.limits.limit import Allowance
+        from streamflow.limits.allowance import Allowance
+        from streamflow.limits.window import Window
 
         given = self.settings.services[service.name]
+        windows = tuple(Window(window.size, window.per, window.kind) for window in given.windows)
         return self.limits.limit(
             service.name,
             rate=service.rate,
             per=service.per,
             concurrency=service.concurrency,
             burst=service.burst,
-            configured=Allowance(given.rate, given.per, given.concurrency, given.burst),
+            windows=service.windows,
+            configured=Allowance(given.rate, given.per, given.concurrency, given.burst, windows),
         )

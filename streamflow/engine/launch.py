@@ -14,6 +14,7 @@ from streamflow.engine.run import Run, Summary
 from streamflow.engine.stage import Stage
 from streamflow.events import Hook
 from streamflow.http.client import open_session
+from streamflow.limits.keeping import keeping
 from streamflow.limits.registry import Registry
 from streamflow.settings import Settings, StageSettings, load_settings
 from streamflow.sources.files import Inputs
@@ -83,6 +84,7 @@ async def run_pipeline(
             refresh=refresh,
             grace=settings.grace,
             trace=trace,
+            beside=keeping(limits, store),
         )
         started(run, limits)
         return await run()

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -89,7 +89,8 @@ class Run:
     """One execution. `resources` are open and belong to the caller; the store is opened and closed here.
 
     `sequential` keeps one item in flight overall, depth first. `daemon` goes on at quiet. `limit` bounds the records
-    taken from each source. `grace` is in seconds. `hook` is told of events.
+    taken from each source. `grace` is in seconds. `hook` is told of events. `beside` is entered once the store is open,
+    and left before it is closed.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class Run:
         refresh: bool = False,
         grace: float = 30.0,
         trace: bool = False,
+        beside: AbstractAsyncContextManager[None] | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.tally = Tally()
@@ -120,6 +122,7 @@ class Run:
         self._refresh = refresh
         self._grace = grace
         self._trace = trace
+        self._beside = beside or nullcontext()
         self._spans: list[Span] = []
         self._intakes: list[Intake] = []
         self._stop = asyncio.Event()
@@ -136,7 +139,7 @@ class Run:
             self.tally.changed = opened.changed
             resumed = sum(opened.pending.values())
             self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
-            async with AsyncExitStack() as stack:
+            async with self._beside, AsyncExitStack() as stack:
                 await self._make_pools(stack)
                 await self._flow()
         except BaseException as error:

@@ -15,7 +15,7 @@ import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import metadata
 from typing import Any, TypeVar
 
@@ -38,6 +38,7 @@ from streamflow.http.failures import failure
 from streamflow.http.sending import telling
 from streamflow.limits.headers import retry_after
 from streamflow.limits.limit import Grant, Limit
+from streamflow.limits.window import Window
 
 T = TypeVar("T")
 
@@ -49,10 +50,13 @@ _MOST_PAGES = 100_000
 class Service:
     """What is published of one API, and what we allow it.
 
-    `rate` calls in `per` seconds, `concurrency` in flight, `burst` at once after a silence. `timeout` is
+    `rate` calls in `per` seconds, evenly spaced, `burst` of them at once after a silence; `concurrency` in flight;
+    further `windows`, of requests or of another kind of cost, which may be used up at once. `cost` is what a call costs
+    that does not say, by kind, of which one request is always a part. `timeout` is
     the time in seconds for a whole call once it is granted, `idle_timeout` the longest silence within a
     body. `max_bytes` caps a decoded body. `judge` may tell what an error response of this API means, where
-    the status alone would mislead (a 403 for calls that come too fast); `None` leaves it to the status.
+    the status alone would mislead (a 403 for calls that come too fast); `None` leaves it to the status. `true_cost`
+    reads from a successful response what the call cost, where that is known only then; what it does not name stands.
     """
 
     name: str
@@ -61,10 +65,13 @@ class Service:
     per: float = 1.0
     concurrency: int | None = None
     burst: int = 1
+    windows: tuple[Window, ...] = ()
+    cost: Mapping[str, float] = field(default_factory=dict)
     timeout: float = 30.0
     idle_timeout: float = 15.0
     max_bytes: int = 16 * 2**20
     judge: Callable[[Response], ServiceError | None] | None = None
+    true_cost: Callable[[Response], Mapping[str, float]] | None = None
 
 
 @functools.cache
@@ -92,7 +99,10 @@ def open_session(*, trust_env: bool = False) -> aiohttp.ClientSession:
 
 
 class Client:
-    """Calls one API. `headers` and `params` go with every call to the API's origin and count as secrets."""
+    """Calls one API. `headers` and `params` go with every call to the API's origin and count as secrets.
+
+    Raises `CostTooLarge` when a call that costs what the service declares could never be granted.
+    """
 
     def __init__(
         self,
@@ -107,6 +117,7 @@ class Client:
     ) -> None:
         self.service = service
         self.limit = limit
+        limit.check(**service.cost)
         self._session = session
         self._base = URL((base_url or service.base_url).rstrip("/"))
         self._origin = origin(self._base)
@@ -126,7 +137,7 @@ class Client:
         type: type[T],
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        cost: float = 1,
+        cost: Mapping[str, float] | None = None,
         method: str = "GET",
         data: Any = None,
     ) -> T:
@@ -145,7 +156,7 @@ class Client:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        cost: float = 1,
+        cost: Mapping[str, float] | None = None,
         method: str = "GET",
         data: Any = None,
     ) -> str:
@@ -161,7 +172,7 @@ class Client:
         next: Callable[[T], Mapping[str, str] | str | None] | None = None,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        cost: float = 1,
+        cost: Mapping[str, float] | None = None,
     ) -> AsyncIterator[T]:
         """All pages of a listing, each decoded into `type`.
 
@@ -197,13 +208,13 @@ class Client:
         *,
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
-        cost: float = 1,
+        cost: Mapping[str, float] | None = None,
         method: str = "GET",
         data: Any = None,
     ) -> Response:
         """Call, following at most 5 redirects, and return the successful response.
 
-        `data` is what aiohttp takes as a body. Raises, by the answer:
+        `data` is what aiohttp takes as a body. `cost` is by kind, such as `{"tokens": 1200}`. Raises, by the answer:
 
         - `NotFound`, `PermanentError`, `TooLarge`: the same call will fail again;
         - `Overloaded` (which also pauses the limit as long as the service asks), `TransientError`,
@@ -215,8 +226,9 @@ class Client:
         except ValueError:
             raise PermanentError(f"No URL can be made of {path[:200]!r}", service=self.service.name) from None
         query = dict(params or {})
+        price = {**self.service.cost, **(cost or {})}
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._call(method, url, query, headers or {}, cost, data)
+            response = await self._call(method, url, query, headers or {}, price, data)
             if response.status not in REDIRECTS or "location" not in response.headers:
                 return response
             url, query = self._redirected(response, method), {}
@@ -228,7 +240,13 @@ class Client:
     # One call
 
     async def _call(
-        self, method: str, url: URL, query: dict[str, str], headers: Mapping[str, str], cost: float, data: Any
+        self,
+        method: str,
+        url: URL,
+        query: dict[str, str],
+        headers: Mapping[str, str],
+        cost: Mapping[str, float],
+        data: Any,
     ) -> Response:
         """One request and its answer, under the limit. Redirects are returned, other failures raised."""
         service = self.service
@@ -243,7 +261,7 @@ class Client:
             target = url.update_query(query) if query else url
         except (ValueError, TypeError):
             raise PermanentError(f"No URL can be made of the parameters for {url.path}", service=service.name) from None
-        async with self.limit(cost) as grant:
+        async with self.limit(**cost) as grant:
             try:
                 async with asyncio.timeout(service.timeout):
                     response = await self._exchange(method, target, sent, data, grant)
@@ -252,6 +270,8 @@ class Client:
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise failure(error, service.name, self._shown(target)) from None
             self._raise_for_status(response)
+            if service.true_cost is not None and response.status not in REDIRECTS:
+                grant.cost(**service.true_cost(response))
         return response
 
     async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], data: Any, grant: Grant) -> Response:

@@ -14,12 +14,21 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import NamedTuple
 
+from streamflow.limits.window import REQUESTS
+
 MAX_PAUSE = 86_400.0
 """Seconds. Budgets are at most daily; a longer pause would be a mistake of the service or an attack."""
+
+_MOST_BUDGETS = 8
+"""As many budgets are read from one response; services tell of up to four."""
 
 _EPOCH = 1e9  # a reset above this is a point in time (2001 or later), one below it a number of seconds
 _NUMBER = re.compile(r"\d{1,12}(?:\.\d{1,9})?", re.ASCII)
 _DURATION = re.compile(r"(?:(\d{1,6}(?:\.\d{1,9})?)(ms|s|m|h|d))", re.ASCII)
+_REMAINING = re.compile(
+    r"(x-ratelimit|x-rate-limit|anthropic-ratelimit)-(?:([a-z][a-z-]{0,30})-)?remaining(?:-([a-z][a-z-]{0,30}))?",
+    re.ASCII,
+)
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -29,6 +38,21 @@ class Told(NamedTuple):
     rate: float | None = None
     per: float | None = None
     concurrency: int | None = None
+
+
+class Left(NamedTuple):
+    """What one response said is left of a budget of one kind of cost.
+
+    `resource` is the part of the API that it is for (GitHub), empty for all. `reset` is in seconds from the
+    response; then a budget that `refills` is full, and one that does not returns as a whole.
+    """
+
+    kind: str
+    remaining: float
+    reset: float
+    limit: float | None = None
+    refills: bool = False
+    resource: str = ""
 
 
 def retry_after(headers: Mapping[str, str], now: float) -> float | None:
@@ -47,22 +71,35 @@ def retry_after(headers: Mapping[str, str], now: float) -> float | None:
     return _bounded(seconds)
 
 
-def exhausted(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until a used-up budget returns, by `x-ratelimit-remaining: 0` and `x-ratelimit-reset`, or
-    `None`.
+def budgets(headers: Mapping[str, str], now: float) -> list[Left]:
+    """What is left of each budget that the response names with its remainder and its reset.
 
-    The reset is Unix time (GitHub; compared with the response's `Date`), or a number of seconds, or a
-    duration such as `6m0s`.
+    Read are `x-ratelimit-{limit,remaining,reset}` (GitHub; `x-rate-limit-…` too), of requests, which reset; and
+    `x-ratelimit-{limit,remaining,reset}-KIND` (OpenAI) and `anthropic-ratelimit-KIND-{limit,remaining,reset}`, which
+    refill. A reset is Unix time or a date (RFC 3339), both compared with the response's `Date`; or a number of
+    seconds, or a duration such as `6m0s`.
     """
-    if _number(headers.get("x-ratelimit-remaining", "").strip()) != 0:
-        return None
-    value = headers.get("x-ratelimit-reset", "").strip()
-    seconds = _number(value)
-    if seconds is None:
-        seconds = duration(value)
-    elif seconds > _EPOCH:
-        seconds -= _sent(headers, now)
-    return None if seconds is None else _bounded(seconds)
+    found = []
+    for name in headers:
+        if "remaining" not in name.lower() or (named := _REMAINING.fullmatch(name.lower())) is None:
+            continue
+        kind, lowered = named[2] or named[3], name.lower()
+        remaining = _number(headers[name].strip())
+        reset = _reset(headers.get(lowered.replace("remaining", "reset"), "").strip(), headers, now)
+        if remaining is None or reset is None:
+            continue
+        limit = _number(headers.get(lowered.replace("remaining", "limit"), "").strip())
+        resource = "" if kind else headers.get(f"{named[1]}-resource", "").strip().lower()[:40]
+        kind_named = kind.replace("-", "_") if kind else REQUESTS
+        found.append(Left(kind_named, remaining, reset, limit, kind is not None, resource))
+        if len(found) == _MOST_BUDGETS:
+            break
+    return found
+
+
+def exhausted(headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until every used-up budget that the response names has returned; `None` if none is used up."""
+    return max((left.reset for left in budgets(headers, now) if not left.remaining), default=None)
 
 
 def told(headers: Mapping[str, str]) -> Told:
@@ -93,6 +130,23 @@ def duration(text: str) -> float | None:
 
 def _number(text: str) -> float | None:
     return float(text) if _NUMBER.fullmatch(text) else None
+
+
+def _reset(value: str, headers: Mapping[str, str], now: float) -> float | None:
+    """Seconds until a reset, however it is written."""
+    seconds = duration(value)
+    if seconds is None:
+        moment = _rfc3339(value)
+        return None if moment is None else _bounded(moment - _sent(headers, now))
+    return _bounded(seconds - _sent(headers, now) if seconds > _EPOCH else seconds)
+
+
+def _rfc3339(text: str) -> float | None:
+    try:
+        moment = datetime.fromisoformat(text) if 0 < len(text) <= 40 else None
+        return None if moment is None or moment.tzinfo is None else moment.timestamp()
+    except (ValueError, OverflowError):
+        return None
 
 
 def _date(text: str) -> float | None:

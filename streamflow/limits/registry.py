@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 
 from streamflow.errors import PipelineError
 from streamflow.events import Hook, LimitPaused
-from streamflow.limits.limit import Allowance, Limit
+from streamflow.limits.allowance import Allowance
+from streamflow.limits.limit import Limit
+from streamflow.limits.window import Window
 
 
 class Registry:
     """The limits of one run. Every client of an API shares its one limit, whichever stage it serves.
 
-    `hook` is told of pauses.
+    `hook` is told of pauses. `used` is set when a limit was made, or has something to keep.
     """
 
     def __init__(self, hook: Hook = lambda event: None) -> None:
         self._limits: dict[str, Limit] = {}
         self._hook = hook
+        self.used = asyncio.Event()
 
     def limit(
         self,
@@ -27,13 +31,14 @@ class Registry:
         per: float = 1.0,
         concurrency: int | None = None,
         burst: int = 1,
+        windows: Sequence[Window] = (),
         configured: Allowance | None = None,
     ) -> Limit:
         """The limit of the API `name`, made at the first call; for the numbers see `Limit`.
 
         Raises `PipelineError` if the same name was asked for with other numbers before.
         """
-        published, user = Allowance(rate, per, concurrency, burst), configured or Allowance()
+        published, user = Allowance(rate, per, concurrency, burst, tuple(windows)), configured or Allowance()
         known = self._limits.get(name)
         if known is None:
             known = self._limits[name] = Limit(
@@ -42,9 +47,12 @@ class Registry:
                 per=per,
                 concurrency=concurrency,
                 burst=burst,
+                windows=windows,
                 configured=user,
                 on_pause=self._paused,
+                on_use=self.used.set,
             )
+            self.used.set()
         elif (known.published, known.user) != (published, user):
             raise PipelineError(
                 f"The limit {name!r} is declared twice, with different numbers:"

@@ -22,7 +22,7 @@ from typing import Any
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run, Summary
-from streamflow.limits.limit import LimitState
+from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 from streamflow.storage import inspect
 

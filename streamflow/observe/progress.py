@@ -14,7 +14,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from streamflow.limits.limit import LimitState
+from streamflow.limits.allowance import LimitState
 from streamflow.observe.stats import Observer, View
 
 LIVE_EVERY = 0.25

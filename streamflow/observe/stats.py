@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run, StageFigures
-from streamflow.limits.limit import LimitState
+from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 
 WINDOW = 10.0

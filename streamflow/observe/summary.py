@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamflow.engine.run import StageFigures, Summary
-from streamflow.limits.limit import Allowance, LimitState
+from streamflow.limits.allowance import Allowance, LimitState
 from streamflow.observe.progress import duration
 from streamflow.storage.inspect import DeadLetter
 

@@ -25,6 +25,7 @@ class MemoryStore:
         self._ended: dict[str, dict[State, int]] = {}
         self._finished: dict[str, int] = {}  # apart from `_ended`: on the ready path, hashing a State costs
         self._differences: list[Difference] = []
+        self._kept: dict[str, str] = {}
         self._changed = False
         self._changes = 0
 
@@ -89,6 +90,12 @@ class MemoryStore:
 
     async def finalized(self, changes: int) -> None:
         self._changed = self._changes > changes
+
+    async def keep(self, texts: Mapping[str, str]) -> None:
+        self._kept |= texts
+
+    async def kept(self, prefix: str) -> Mapping[str, str]:
+        return {name: text for name, text in self._kept.items() if name.startswith(prefix)}
 
     def differences(self) -> Iterable[Difference]:
         found, self._differences = self._differences, []

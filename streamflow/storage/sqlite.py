@@ -34,6 +34,9 @@ SCHEMA = 1
 
 APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the database
 
+_KEPT = "kept:"
+"""Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
+
 # Migrations[n] brings a database of version n to n + 1. A released one never changes.
 _MIGRATIONS: tuple[str, ...] = (
     """
@@ -197,6 +200,14 @@ class SqliteStore:
 
     async def finalized(self, changes: int) -> None:
         await self._writer.finalized(changes)
+
+    async def keep(self, texts: Mapping[str, str]) -> None:
+        await self._writer.keep({f"{_KEPT}{name}": text for name, text in texts.items()})
+
+    async def kept(self, prefix: str) -> Mapping[str, str]:
+        rows = await self._read("SELECT name, value FROM streamflow_meta", ())
+        start = f"{_KEPT}{prefix}"
+        return {name.removeprefix(_KEPT): text for name, text in rows if name.startswith(start)}
 
     def differences(self) -> Iterable[Difference]:
         found = list(self._writer.differences)

@@ -147,6 +147,15 @@ class Store(Protocol):
     async def finalized(self, changes: int) -> None:
         """Note that finalizers have seen everything, if nothing was committed after the first `changes` times."""
 
+    async def keep(self, texts: Mapping[str, str]) -> None:
+        """Make short texts durable, each under its name, in place of what it held before.
+
+        Raises StorageError when they cannot be.
+        """
+
+    async def kept(self, prefix: str) -> Mapping[str, str]:
+        """The texts whose names begin with `prefix`."""
+
     def differences(self) -> Iterable[Difference]:
         """Contents that differed without a rule since the last call."""
 

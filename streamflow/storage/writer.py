@@ -43,6 +43,7 @@ WHERE streamflow_items.epoch < excluded.epoch AND streamflow_items.state <> 'pen
 _SETTLE = "UPDATE streamflow_items SET state = ?, attempts = ?, started = ?, ended = ?, due = ?, error = ? WHERE id = ?"
 _ADMITTED = "SELECT id FROM streamflow_items WHERE id >= ?"
 _CHANGED = "INSERT INTO streamflow_meta (name, value) VALUES ('changed', '1') ON CONFLICT DO UPDATE SET value = '1'"
+_KEEP = "INSERT INTO streamflow_meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 MAX_ERROR = 4000
 """Characters of an error kept in the journal."""
 
@@ -133,6 +134,21 @@ class Writer:
             self.owes_change = True
 
         await self.connection.execute(TRANSACTION, (note,))
+
+    async def keep(self, texts: Mapping[str, str]) -> None:
+        """Write names and values into `streamflow_meta`, in a transaction of their own."""
+
+        def write(connection: sqlite3.Connection) -> None:
+            with connection:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany(_KEEP, list(texts.items()))
+
+        if self._dead is not None or self._closing:
+            raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
+        try:
+            await self.connection.execute(TRANSACTION, (write,))
+        except sqlite3.Error as error:
+            raise StorageError(f"the database cannot be written: {error}") from error
 
     def stop(self) -> None:
         """Let `run` end once nothing waits."""

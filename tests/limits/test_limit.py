@@ -12,7 +12,8 @@ import pytest
 
 from streamflow import deadline
 from streamflow.errors import CostTooLarge
-from streamflow.limits.limit import Allowance, Limit
+from streamflow.limits.allowance import Allowance
+from streamflow.limits.limit import Limit
 from streamflow.testing.clock import run_virtual
 
 
@@ -243,7 +244,7 @@ def test_grants_are_given_in_order_of_arrival() -> None:
 
         async def work(number: int) -> None:
             await asyncio.sleep(number / 1000)
-            async with limit(cost=1 + number % 3):
+            async with limit(1 + number % 3):
                 order.append(number)
                 await asyncio.sleep(0.25 if number % 2 else 0.01)
 
@@ -298,7 +299,7 @@ def test_what_a_dear_call_owes_is_paid_by_time_that_passes() -> None:
 
 def test_a_cost_above_the_window_is_refused_when_declared() -> None:
     limit = Limit("api", rate=10, per=60)
-    with pytest.raises(CostTooLarge, match="whole window is 10 per 60 s"):
+    with pytest.raises(CostTooLarge, match="whole window is 10 requests in 60 s"):
         limit(11)
     with pytest.raises(CostTooLarge, match="at least 0"):
         limit(-1)

@@ -8,7 +8,7 @@ import pytest
 
 from streamflow.errors import PipelineError
 from streamflow.events import Event, LimitPaused
-from streamflow.limits.limit import Allowance
+from streamflow.limits.allowance import Allowance
 from streamflow.limits.registry import Registry
 from streamflow.testing.clock import run_virtual
 

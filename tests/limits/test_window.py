@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamflow.limits.window import Window
+from streamflow.limits.window import Sends
 
 
-def window(size: float, length: float) -> Window:
-    made = Window()
+def window(size: float, length: float) -> Sends:
+    made = Sends()
     made.resize(size, length)
     return made
 
@@ -52,7 +52,7 @@ def test_a_cost_above_the_size_goes_alone() -> None:
 
 
 def test_calls_of_an_unlimited_time_that_are_still_to_be_sent_count_later() -> None:
-    some = Window()
+    some = Sends()
     for _ in range(5):
         assert some.free_at(1, now=0) == 0
         some.take(1)

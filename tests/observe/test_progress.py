@@ -10,7 +10,7 @@ import pytest
 from rich.console import Console
 
 from streamflow.engine.run import StageFigures
-from streamflow.limits.limit import Allowance, LimitState
+from streamflow.limits.allowance import Allowance, LimitState
 from streamflow.observe import progress
 from streamflow.observe.progress import duration, line, picture
 from streamflow.observe.stats import Observer, View

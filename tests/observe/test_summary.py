@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from streamflow.engine.run import StageFigures, Summary
-from streamflow.limits.limit import Allowance, LimitState
+from streamflow.limits.allowance import Allowance, LimitState
 from streamflow.observe.summary import Bottleneck, Report, advice, as_json, bottleneck, text
 from streamflow.storage.inspect import DeadLetter
 
