@@ -15,7 +15,7 @@ from time import perf_counter
 
 from rich.console import Console
 
-from benchmarks import acks, durable, efficiency, literature, memory, overhead, rate, report
+from benchmarks import acks, durable, efficiency, limits, literature, memory, overhead, rate, report
 from benchmarks.measure import Result
 
 RESULTS = Path(__file__).parent / "results"
@@ -26,6 +26,7 @@ BENCHMARKS: dict[str, Callable[[bool, Path], Iterator[Result]]] = {
     "durable": durable.run,
     "acks": acks.run,
     "rate": lambda quick, folder: rate.run(quick),
+    "limits": lambda quick, folder: limits.run(quick),
     "memory": memory.run,
     "literature": literature.run,
 }

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from streamflow.http.client import Client as Client
     from streamflow.http.client import Service as Service
     from streamflow.limits.retry import Retry as Retry
+    from streamflow.limits.window import Window as Window
     from streamflow.sources.files import FoundFile as FoundFile
     from streamflow.sources.files import Inputs as Inputs
     from streamflow.storage.memory import MemoryStore as MemoryStore
@@ -71,6 +72,7 @@ _HOMES = {
     ),
     "streamflow.http.client": ("Client", "Service"),
     "streamflow.limits.retry": ("Retry",),
+    "streamflow.limits.window": ("Window",),
     "streamflow.sources.files": ("FoundFile", "Inputs"),
     "streamflow.storage.memory": ("MemoryStore",),
     "streamflow.storage.reader": ("Reader",),
@@ -107,6 +109,7 @@ __all__ = [
     "Summary",
     "TransientError",
     "UsageError",
+    "Window",
     "WorkerContext",
     "WorkspaceError",
     "__version__",

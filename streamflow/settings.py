@@ -80,7 +80,7 @@ class ServiceSettings(_Section):
     per: float | None = Field(default=None, gt=0)
     concurrency: int | None = Field(default=None, ge=1)
     burst: int | None = Field(default=None, ge=1)
-    windows: tuple[WindowSettings, ...] = ()
+    windows: tuple[WindowSettings, ...] | None = None
     """Beside `rate`; each replaces the published one of the same kind and seconds."""
     timeout: float | None = Field(default=None, gt=0)
     """Seconds for a whole call."""

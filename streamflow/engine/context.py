@@ -74,7 +74,7 @@ class Context:
         from streamflow.limits.window import Window
 
         given = self.settings.services[service.name]
-        windows = tuple(Window(window.size, window.per, window.kind) for window in given.windows)
+        windows = tuple(Window(window.size, window.per, window.kind) for window in given.windows or ())
         return self.limits.limit(
             service.name,
             rate=service.rate,

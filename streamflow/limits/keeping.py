@@ -31,10 +31,9 @@ class Keeper(Protocol):
 async def keeping(limits: Registry, keeper: Keeper) -> AsyncIterator[None]:
     """Keep what these limits use, from here on until the end of the block."""
     found = await keeper.kept(_PREFIX)
+    limits.each(lambda limit: limit.begin_keeping(_read(found.get(_PREFIX + limit.name))))
     ending = asyncio.Event()
-    begun: set[str] = set()
-    _begin(limits, begun, found)
-    task = asyncio.create_task(_keep_up(limits, keeper, begun, found, ending), name="streamflow limits")
+    task = asyncio.create_task(_keep_up(limits, keeper, ending), name="streamflow limits")
     try:
         yield
     finally:
@@ -44,20 +43,10 @@ async def keeping(limits: Registry, keeper: Keeper) -> AsyncIterator[None]:
         await task
 
 
-def _begin(limits: Registry, begun: set[str], found: Mapping[str, str]) -> None:
-    for limit in limits:
-        if limit.name not in begun:
-            begun.add(limit.name)
-            limit.begin_keeping(_read(found.get(_PREFIX + limit.name)))
-
-
-async def _keep_up(
-    limits: Registry, keeper: Keeper, begun: set[str], found: Mapping[str, str], ending: asyncio.Event
-) -> None:
+async def _keep_up(limits: Registry, keeper: Keeper, ending: asyncio.Event) -> None:
     while not ending.is_set():
         await limits.used.wait()
         limits.used.clear()
-        _begin(limits, begun, found)
         await _save(keeper, [limit for limit in limits if limit.to_keep], ending)
     await _save(keeper, [limit for limit in limits if limit.was_used], ending)
 

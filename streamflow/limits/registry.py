@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 
 from streamflow.errors import PipelineError
 from streamflow.events import Hook, LimitPaused
@@ -15,13 +16,15 @@ from streamflow.limits.window import Window
 class Registry:
     """The limits of one run. Every client of an API shares its one limit, whichever stage it serves.
 
-    `hook` is told of pauses. `used` is set when a limit was made, or has something to keep.
+    `hook` is told of pauses. `used` is set when a limit has something to keep.
     """
 
-    def __init__(self, hook: Hook = lambda event: None) -> None:
+    def __init__(self, hook: Hook = lambda event: None, *, wall_clock: Callable[[], float] = time.time) -> None:
         self._limits: dict[str, Limit] = {}
         self._hook = hook
+        self._wall_clock = wall_clock
         self.used = asyncio.Event()
+        self._made: Callable[[Limit], None] = lambda limit: None
 
     def limit(
         self,
@@ -49,10 +52,11 @@ class Registry:
                 burst=burst,
                 windows=windows,
                 configured=user,
+                wall_clock=self._wall_clock,
                 on_pause=self._paused,
                 on_use=self.used.set,
             )
-            self.used.set()
+            self._made(known)
         elif (known.published, known.user) != (published, user):
             raise PipelineError(
                 f"The limit {name!r} is declared twice, with different numbers:"
@@ -60,6 +64,12 @@ class Registry:
                 " An API has one limit; let both clients use one Service, or give the other API its own name."
             )
         return known
+
+    def each(self, made: Callable[[Limit], None]) -> None:
+        """Call `made` with every limit: at once with those there are, with a new one before it grants anything."""
+        self._made = made
+        for limit in self:
+            made(limit)
 
     def _paused(self, name: str, seconds: float, reason: str) -> None:
         self._hook(LimitPaused(name, seconds, reason))

@@ -193,6 +193,7 @@ def _allowance(allowed: Allowance) -> str:
     told = []
     if allowed.rate is not None:
         told.append(f"{allowed.rate:g} calls in {allowed.per or 1:g} s")
+    told += map(str, allowed.windows)
     if allowed.concurrency is not None:
         told.append(f"{allowed.concurrency} at once")
     return ", ".join(told) or "paused"

@@ -120,12 +120,17 @@ class Simulator:
         """What the caller may do, as published; None when nothing is limited."""
         return None
 
+    def cost(self, call: Call) -> Mapping[str, float]:
+        """What a call costs of each kind that the allowance's rules count."""
+        return {"requests": 1}
+
     def allowance_headers(self, allowance: Allowance) -> Mapping[str, str]:
         """What the service tells in every answer about its limits; they are given scaled."""
         return {}
 
     def refusal(self, allowance: Allowance | None, reason: str, wait: float) -> Reply:
-        """The answer to a call beyond the allowance (`reason` is `rate`, `concurrency` or `fault`); `wait` is in
+        """The answer to a call beyond the allowance (`reason` is `rate`, another kind of cost,
+        `concurrency` or `fault`); `wait` is in
         seconds."""
         return Reply.json({"error": "Too many requests"}, 429, {"Retry-After": str(max(1, round(wait)))})
 
@@ -213,7 +218,7 @@ class Simulator:
             allowance = allowance.scaled(self.scale)
             headers = self.allowance_headers(allowance)
             gauge = self._gauges.setdefault(allowance.name, Gauge())
-            refused = gauge.enter(allowance, self.clock())
+            refused = gauge.enter(allowance, self.clock(), self.cost(call))
             if refused is not None:
                 self.refused += 1
                 return self._respond(self.refusal(allowance, *refused), headers)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import __main__ as harness
-from benchmarks import acks, durable, efficiency, memory_child, overhead
+from benchmarks import acks, durable, efficiency, limits, memory_child, overhead
 from benchmarks.group_commit import durable_by_hand
 from benchmarks.measure import Result
 from benchmarks.rate import max_in_window
@@ -69,6 +69,16 @@ def test_the_memory_run_tells_its_peak(kind: str, tmp_path: Path, capsys: pytest
     memory_child.main(kind, ITEMS, tmp_path)
 
     assert float(capsys.readouterr().out) > 5
+
+
+def test_limits_tell_the_use_of_each_service_and_what_it_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CASES", (limits.CROSSREF,))
+    monkeypatch.setattr(limits, "TROUBLED", (limits.CROSSREF,))
+
+    results = list(limits.run(True))
+
+    assert [result.budget for result in results] == [limits.STEADY, limits.BACK, limits.BACK, 0]
+    assert all(result.met for result in results)
 
 
 def test_the_fullest_window_is_half_open() -> None:

@@ -15,6 +15,7 @@ from yarl import URL
 
 from streamflow.errors import (
     BadAnswer,
+    CostTooLarge,
     CredentialsRefused,
     NotFound,
     Overloaded,
@@ -27,6 +28,7 @@ from streamflow.errors import (
 from streamflow.http.answers import Response
 from streamflow.http.client import Client, Service, open_session
 from streamflow.limits.limit import Limit
+from streamflow.limits.window import Window
 from tests.http.serving import sending, serving
 
 pytestmark = pytest.mark.asyncio
@@ -484,3 +486,27 @@ async def test_no_proxy_is_taken_from_the_environment(monkeypatch: pytest.Monkey
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     async with serving(handler) as base, client(base) as api:
         assert (await api.json("/", type=Work)).doi == "direct"
+
+
+async def test_a_call_costs_what_it_says_or_what_its_service_declares_and_is_settled_by_its_answer() -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return web.json_response({"items": [int(request.query["used"])]})
+
+    def true_cost(response: Response) -> dict[str, float]:
+        return {"tokens": msgspec.json.decode(response.body, type=Listing).items[0]}
+
+    limit = Limit("api", windows=[Window(1000, 60, "tokens"), Window(10, 60, "points")])
+    async with (
+        serving(handler) as base,
+        client(base, limit=limit, cost={"points": 1, "tokens": 500}, true_cost=true_cost) as api,
+    ):
+        await api.text("/", params={"used": "200"})
+        await api.text("/", params={"used": "300"}, cost={"points": 5, "tokens": 800})
+    assert {window.kind: window.used for window in limit.snapshot().windows} == {"tokens": 500, "points": 6}
+
+
+async def test_a_declared_cost_that_could_never_be_granted_is_refused_at_the_start() -> None:
+    limit = Limit("api", windows=[Window(1000, 60, "tokens")])
+    with pytest.raises(CostTooLarge, match=r"raise \[services.api\]"):
+        async with client(URL("http://127.0.0.1:9"), limit=limit, cost={"tokens": 8192}):
+            pass

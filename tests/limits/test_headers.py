@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamflow.limits.headers import MAX_PAUSE, Told, duration, exhausted, retry_after, told
+from streamflow.limits.headers import MAX_PAUSE, Left, Told, budgets, duration, exhausted, retry_after, told
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC).timestamp()
 
@@ -76,6 +76,68 @@ def test_no_text_breaks_the_parser_or_pauses_longer_than_a_day(headers: dict[str
 )
 def test_used_up_budget(headers: dict[str, str], seconds: float | None) -> None:
     assert exhausted(headers, NOW) == seconds
+
+
+OPENAI = {
+    "x-ratelimit-limit-requests": "500",
+    "x-ratelimit-remaining-requests": "499",
+    "x-ratelimit-reset-requests": "120ms",
+    "x-ratelimit-limit-tokens": "30000",
+    "x-ratelimit-remaining-tokens": "0",
+    "x-ratelimit-reset-tokens": "6m0s",
+}
+GITHUB = {
+    "date": http_date(NOW),
+    "x-ratelimit-limit": "5000",
+    "x-ratelimit-remaining": "4000",
+    "x-ratelimit-used": "1000",
+    "x-ratelimit-reset": str(int(NOW) + 60),
+    "x-ratelimit-resource": "core",
+}
+ANTHROPIC = {
+    "date": http_date(NOW),
+    "anthropic-ratelimit-input-tokens-limit": "20000",
+    "anthropic-ratelimit-input-tokens-remaining": "19000",
+    "anthropic-ratelimit-input-tokens-reset": "2026-11-22T12:00:03Z",
+}
+
+
+@pytest.mark.parametrize("skew", [-86_400.0, 0.0, 7.0])
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (GITHUB, [Left("requests", 4000, 60, 5000, resource="core")]),
+        (ANTHROPIC, [Left("input_tokens", 19_000, 3, 20_000, refills=True)]),
+        (OPENAI, [Left("requests", 499, 0.12, 500, refills=True), Left("tokens", 0, 360, 30_000, refills=True)]),
+        ({"x-rate-limit-remaining": "3", "x-rate-limit-reset": "9"}, [Left("requests", 3, 9)]),
+        ({"x-ratelimit-remaining": "3"}, []),
+        ({"x-ratelimit-remaining": "some", "x-ratelimit-reset": "9"}, []),
+        ({"x-ratelimit-remaining": "3", "x-ratelimit-reset": "2026-11-22"}, []),
+        ({"x-ratelimit-remaining": "3", "x-ratelimit-reset": "9999-99-99T00:00:00Z"}, []),
+    ],
+)
+def test_what_is_left(headers: dict[str, str], expected: list[Left], skew: float) -> None:
+    assert budgets(headers, NOW + skew) == expected
+
+
+def test_a_used_up_budget_among_others() -> None:
+    assert exhausted(OPENAI, NOW) == 360
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from([*OPENAI, *GITHUB, *ANTHROPIC]), st.text(max_size=60) | st.sampled_from(["0", "1e9", "9" * 12])
+    )
+)
+def test_no_text_breaks_the_reading_of_budgets(headers: dict[str, str]) -> None:
+    for left in budgets(headers, NOW):
+        assert left.remaining >= 0
+        assert 0 <= left.reset <= MAX_PAUSE
+
+
+def test_only_so_many_budgets_are_read() -> None:
+    many = {f"x-ratelimit-{what}-{chr(97 + n)}x": "9" for n in range(26) for what in ("remaining", "reset")}
+    assert len(budgets(many, NOW)) == 8
 
 
 @pytest.mark.parametrize(

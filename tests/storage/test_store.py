@@ -14,7 +14,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from streamflow.errors import DatabaseDamaged, DatabaseTooNew, JournalMismatch, StorageError, WorkspaceError
+from streamflow.errors import (
+    DatabaseDamaged,
+    DatabaseTooNew,
+    JournalMismatch,
+    StorageError,
+    WorkspaceError,
+    WriterStopped,
+)
 from streamflow.record import latest, record, record_type, union
 from streamflow.storage.memory import MemoryStore
 from streamflow.storage.reader import Reader
@@ -518,6 +525,36 @@ async def test_finalizers_are_owed_from_the_first_change_until_they_ran(make: Ma
         store = make()
     assert (await store.open(plan())).changed is True
     await store.close()
+
+
+async def test_texts_are_kept_by_name_and_the_last_one_counts(make: MakeStore) -> None:
+    store = make()
+    async with opened(store):
+        assert await store.kept("") == {}
+        await store.keep({"limit:a": "1", "limit:b": "2", "other": "3"})
+        await store.keep({"limit:b": "4", "pipeline": "not ours"})
+        assert await store.kept("limit:") == {"limit:a": "1", "limit:b": "4"}
+    if store.durable:
+        store = make()
+    async with opened(store):
+        assert await store.kept("limit:") == {"limit:a": "1", "limit:b": "4"}
+
+
+async def test_what_is_kept_is_no_change_that_finalizers_must_see(make: MakeStore) -> None:
+    store = make()
+    async with opened(store):
+        await store.keep({"a": "1"})
+    if store.durable:
+        store = make()
+    assert (await store.open(plan())).changed is False
+    await store.close()
+
+
+async def test_nothing_is_kept_after_the_end(make_durable: MakeStore) -> None:
+    async with opened(make_durable()) as store:
+        pass
+    with pytest.raises(WriterStopped):
+        await store.keep({"a": "1"})
 
 
 async def test_items_of_a_stage_that_is_gone_stop_the_start(make_durable: MakeStore) -> None:
