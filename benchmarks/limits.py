@@ -198,16 +198,18 @@ DEEPGRAM = Case(
     latency=3.0,
 )
 CASES = (CROSSREF, POINTS, HOUR, TOKENS, REQUESTS, DEEPGRAM)
-TROUBLED = (CROSSREF, REQUESTS, DEEPGRAM)
+TROUBLED = (CROSSREF, POINTS, TOKENS, REQUESTS, DEEPGRAM)
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The share of the allowed rate, less its margin, that was used; and the calls refused for breaking a rule."""
+    """The share of the allowed rate, less its margin, that was used; and how many of the calls broke a rule and were
+    refused."""
 
     share: float
     used: float
     allowed: float
+    calls: int
     refused: int
 
 
@@ -263,24 +265,24 @@ async def _simulated(case: Case, trouble: Trouble | None, draw: random.Random) -
     else:
         allowed = case.rule.size / case.span
         used = service.used(case.rule.kind, since, until) / (until - since)
-    return Outcome(used / allowed, used, allowed, service.refused)
+    calls = len(service.accepted) + service.refused
+    return Outcome(used / allowed, used, allowed, calls, service.refused)
 
 
 def run(quick: bool) -> Iterator[Result]:
-    """Yields for each service the share that is used and the refused calls; then the share after a trouble."""
+    """Yields for each service the share that is used, the share after a trouble, and how many of the calls no rule
+    refused."""
+    calls: Counter[str] = Counter()
     refused: Counter[str] = Counter()
-    for case in CASES:
-        outcome = simulate(case)
-        unit = "in flight" if case.rule is None else f"{case.rule.kind}/s"
-        yield Result(case.name, outcome.used, unit, outcome.allowed, outcome.share, STEADY, floor=True)
-        refused[case.name] += outcome.refused
     troubles: tuple[Trouble, ...] = ("storm", "restart")
-    for case in TROUBLED:
-        for trouble in troubles:
-            outcome = simulate(case, trouble)
-            unit = "in flight" if case.rule is None else f"{case.rule.kind}/s"
-            name = f"{case.name}, after a {trouble}"
-            yield Result(name, outcome.used, unit, outcome.allowed, outcome.share, BACK, floor=True)
-            refused[case.name] += outcome.refused
-    for name, count in refused.items():
-        yield Result(f"{name}, refused", count, "calls", 0, count, 0)
+    for case, trouble in [(case, None) for case in CASES] + [(case, each) for case in TROUBLED for each in troubles]:
+        outcome = simulate(case, trouble)
+        name = f"{case.name}, after a {trouble}" if trouble else case.name
+        unit = "in flight" if case.rule is None else f"{case.rule.kind}/s"
+        least = BACK if trouble else STEADY
+        yield Result(name, outcome.used, unit, outcome.allowed, outcome.share, least, floor=True)
+        calls[case.name] += outcome.calls
+        refused[case.name] += outcome.refused
+    for name, count in calls.items():
+        good = count - refused[name]
+        yield Result(f"{name}, not refused", good, "calls", count, good / count, 1.0, floor=True)

@@ -26,7 +26,6 @@ class Spacing:
         self._margin = margin
         self.window: Window | None = None
         self._bucket: AsyncLimiter | None = None
-        self._spends = 0.0  # what a new bucket is to be made to hold before it is asked
         self._each = 0.0  # seconds between calls of cost one
         self._burst = 1
         self._owed_until = 0.0  # until then a dear call keeps the rate for itself
@@ -41,14 +40,13 @@ class Spacing:
         window, burst = Window(rate, per), burst or 1
         if (self.window, self._burst) == (window, burst):
             return
-        first, self.window, self._burst = self.window is None, window, burst
+        self.window, self._burst = window, burst
         self._each = per / (rate * (1 - self._margin))
         # Time that late wake-ups may be made up for: never more than a quarter of what the margin keeps free.
         late = min(_LATE, per * self._margin / 4)
         size = burst + late / self._each
+        # A bucket for a new rate starts empty: the calls of the old one are counted by when they were sent.
         self._bucket = AsyncLimiter(size, size * self._each)
-        # A bucket for a new rate starts spent: calls of the old one count.
-        self._spends = 0.0 if first else size
         # As the spacing has it, `calls` and a burst take `calls` spacings; the first of them is no extra.
         calls = math.ceil(rate)
         self.sends.resize(calls + burst - 1, calls * self._each - late)
@@ -64,7 +62,7 @@ class Spacing:
 
     def has_room(self, cost: float) -> bool:
         """Whether `pay` would not wait."""
-        return self._bucket is None or (not self._spends and self._bucket.has_capacity(self._share(cost)))
+        return self._bucket is None or self._bucket.has_capacity(self._share(cost))
 
     async def pay(self, cost: float) -> bool:
         """Wait for the bucket and take a place, in the step in which this returns. False if the rate was changed
@@ -73,9 +71,6 @@ class Spacing:
         bucket = self._bucket
         if bucket is None:
             return True
-        if self._spends:
-            spends, self._spends = self._spends, 0.0
-            await bucket.acquire(spends)  # an empty bucket never waits
         await bucket.acquire(self._share(cost))
         return bucket is self._bucket
 

@@ -71,14 +71,17 @@ def test_the_memory_run_tells_its_peak(kind: str, tmp_path: Path, capsys: pytest
     assert float(capsys.readouterr().out) > 5
 
 
-def test_limits_tell_the_use_of_each_service_and_what_it_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_limits_tell_the_use_of_each_service_and_what_it_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(limits, "CASES", (limits.CROSSREF,))
     monkeypatch.setattr(limits, "TROUBLED", (limits.CROSSREF,))
 
-    results = list(limits.run(True))
+    assert harness.main(["limits", "--quick", "--output", str(tmp_path)]) == 0
 
-    assert [result.budget for result in results] == [limits.STEADY, limits.BACK, limits.BACK, 0]
-    assert all(result.met for result in results)
+    results = json.loads((tmp_path / "latest.json").read_text())
+    assert [result["budget"] for result in results] == [limits.STEADY, limits.BACK, limits.BACK, 1]
+    assert all(result["met"] for result in results)
 
 
 def test_the_fullest_window_is_half_open() -> None:
