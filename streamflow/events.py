@@ -18,6 +18,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class UncleanEnd:
+    """The process before this one ended without a word, and these items, each as `stage key`, were in its workers'
+    hands. Those in `alone` were so at two such ends: they run first, one at a time."""
+
+    in_flight: tuple[str, ...]
+    alone: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     pipeline: str
     reason: str
@@ -86,6 +95,19 @@ class StageStuck:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopBlocked:
+    """A function holds the event loop, and nothing else runs meanwhile; `stack` says where it stands.
+
+    `stage` and `key` are empty where it is not a stage's. Told from another thread, since the loop cannot.
+    """
+
+    stage: str
+    key: str
+    seconds: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
 class LimitPaused:
     limit: str
     seconds: float
@@ -109,6 +131,7 @@ class Draining:
 
 Event = (
     RunStarted
+    | UncleanEnd
     | RunEnded
     | SourceEnded
     | RecordRefused
@@ -117,6 +140,7 @@ Event = (
     | ItemDied
     | ContentsDiffer
     | StageStuck
+    | LoopBlocked
     | LimitPaused
     | FinalizerEnded
     | Draining

@@ -35,11 +35,15 @@ Handle = Callable[[Item, Slot], Awaitable[None]]
 class Pool:
     """See the module's text. `done`, `skipped`, `dead` and `retries` count since the run began."""
 
-    def __init__(self, stage: Stage, call: Call, feeder: Feeder, shared: Shared) -> None:
+    def __init__(self, stage: Stage, call: Call, feeder: Feeder, shared: Shared, first_place: int = 0) -> None:
+        """Its workers' items have their places in `shared.places` from `first_place` on."""
         self.stage = stage
         self.feeder = feeder
         self.channel = shared.channels[stage.name]
-        self.slots = [Slot(stage.name, number, shared.clock) for number in range(stage.workers)]
+        self.slots = [
+            Slot(stage.name, number, shared.clock, first_place + number * stage.in_hand)
+            for number in range(stage.workers)
+        ]
         self.done = self.skipped = self.dead = self.retries = 0
         self.stopping = False
         self._special: Handle | None = None
@@ -51,6 +55,7 @@ class Pool:
         self._shared = shared
         self._store = shared.store
         self._durable = shared.store.durable
+        self._places = shared.places
         self._tally = shared.tally
         self._clock = shared.clock
         self._timeout = stage.timeout
@@ -83,7 +88,7 @@ class Pool:
             return await (self._work_special(slot, self._special) if lone is None else self._special(lone, slot))
         clock, call, timeout, deadline = self._clock, self._call, self._timeout, slot.deadline
         take, ways, ends, finish = self.channel.take, self._ways, self._ends, self._store.finish
-        durable = self._durable
+        durable, places, place = self._durable, self._places, slot.place
         while not self.stopping:
             item = take() if lone is None else lone
             if item is None:
@@ -94,6 +99,7 @@ class Pool:
             deadline.at = now + timeout
             if durable:
                 item.started = time.time()
+                places[place] = item.id
             try:
                 outcome = await call(item.record)
                 deadline.at = NEVER
@@ -233,7 +239,7 @@ class Pool:
 
     async def _leave(self, fresh: Sequence[Item], slot: Slot) -> None:
         """An item has left, and `fresh` have come of it: they count before they are anywhere to be seen."""
-        if not fresh:
+        if not fresh or self._shared.alone:
             return self._left()
         self._tally.alive += len(fresh) - 1
         await self._put(fresh, slot)
@@ -270,7 +276,9 @@ class Pool:
                 due = time.time() + delay
                 self.feeder.remember(item)  # before it can be read: else it would be fetched while it is here
                 await self._commit(Completion(item, State.PENDING, error=text, due=due), slot)
-                self.feeder.park(item, delay)
+                self._note_in_flight((), slot)  # in no hands, and yet pending
+                if not self._shared.alone:
+                    self.feeder.park(item, delay)
                 self._shared.hook(ItemRetried(self.stage.name, str(item.key), item.attempts, delay, text))
             case GiveUp(reason):
                 await self._die(item, slot, reason)
@@ -284,12 +292,18 @@ class Pool:
         await self._settle(item, State.DEAD, slot, error=reason)
         self._shared.hook(ItemDied(self.stage.name, str(item.key), item.attempts, reason))
 
+    def _note_in_flight(self, items: Sequence[Item], slot: Slot) -> None:
+        if self._durable:
+            for number in range(self.stage.in_hand):
+                self._places[slot.place + number] = items[number].id if number < len(items) else 0
+
     # --- streaming stages ------------------------------------------------------------------------------------------
 
     async def _handle_stream(self, item: Item, slot: Slot) -> None:
         """An attempt at an item of a streaming stage: children are committed in chunks before it ends."""
         slot.items = (item,)
         item.started = time.time()
+        self._note_in_flight(slot.items, slot)
         stream = Stream(slot, partial(self._emit, item, slot))
         slot.deadline.at = self._clock() + self._timeout
         try:
@@ -307,6 +321,8 @@ class Pool:
         """Commit some of an item's outputs while it goes on."""
         children, rows = self._route(outputs)
         fresh = await self._commit(Completion(item, State.PENDING, children, rows), slot)
+        if self._shared.alone:
+            return
         self._tally.alive += len(fresh)
         await self._put(fresh, slot)
 
@@ -340,6 +356,7 @@ class Pool:
         now = time.time()
         for item in items:
             item.started = now
+        self._note_in_flight(items, slot)
         slot.deadline.at = self._clock() + self._timeout
         try:
             outcomes = await self._call([item.record for item in items])

@@ -1,6 +1,7 @@
 """A run: one execution of a pipeline.
 
-Start: open the store, make channels and pools, feed what an earlier run left, start the sources.
+Start: open the store, make channels and pools, run alone what was in flight at two unclean ends, feed what an earlier
+run left, start the sources.
 Drain: when sources and feeders have ended and nothing is in flight, finalizers run if something changed. A batch run
 then ends; a daemon goes on, and is quiet after `QUIET` seconds of nothing to do.
 Stop, at the first signal: sources are cancelled, channels refuse, idle workers end, active ones finish what they have
@@ -27,10 +28,21 @@ from streamflow.engine.shared import Route, Shared
 from streamflow.engine.stage import Stage, read_signature
 from streamflow.engine.tally import Tally
 from streamflow.engine.watchdog import Watchdog
-from streamflow.events import ContentsDiffer, Draining, FinalizerEnded, Hook, RunEnded, RunStarted, SourceEnded
+from streamflow.events import (
+    ContentsDiffer,
+    Draining,
+    FinalizerEnded,
+    Hook,
+    ItemDied,
+    RunEnded,
+    RunStarted,
+    SourceEnded,
+    UncleanEnd,
+)
 from streamflow.record import record_type
 from streamflow.sources.files import Inputs
-from streamflow.storage.store import Item, Plan, Store
+from streamflow.storage.inflight import InFlight
+from streamflow.storage.store import Item, Opened, Plan, Store
 
 QUIET = 5.0
 """Seconds without anything to do after which a daemon runs its finalizers."""
@@ -125,6 +137,9 @@ class Run:
         self._beside = beside or nullcontext()
         self._spans: list[Span] = []
         self._intakes: list[Intake] = []
+        self._in_flight: InFlight | None = None
+        # Whether one worker serves all stages now, one item at a time.
+        self._lone = sequential
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
         self._stopped_by: str | None = None
@@ -141,7 +156,8 @@ class Run:
             self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
             async with self._beside, AsyncExitStack() as stack:
                 await self._make_pools(stack)
-                await self._flow()
+                self._tell_of_unclean_end(opened)
+                await self._flow(opened.suspects)
         except BaseException as error:
             self._end(f"failed: {type(error).__name__}: {error}")
             raise
@@ -212,13 +228,18 @@ class Run:
         loop = asyncio.get_running_loop()
         # The stock loop's clock is `time.monotonic`, which is read for every item: half the price without its wrapper.
         clock = time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
-        self._shared = Shared(self._store, channels, routes, self.tally, self._hook, self._abort, clock)
+        place, places = 0, sum(stage.workers * stage.in_hand for stage in stages)
+        if self._store.durable:
+            self._in_flight = self._store.in_flight(places)
+        noted = self._in_flight.places if self._in_flight is not None else [0] * places
+        self._shared = Shared(self._store, channels, routes, self.tally, self._hook, self._abort, clock, noted)
         for stage in stages:
             call = await stack.enter_async_context(executor(stage, self._resources, self._workspace))
             if self._trace:
                 call = self._traced(stage, call)
             feeder = Feeder(stage.name, self._store, channels[stage.name], stage.room)
-            self.pools[stage.name] = Pool(stage, call, feeder, self._shared)
+            self.pools[stage.name] = Pool(stage, call, feeder, self._shared, place)
+            place += stage.workers * stage.in_hand
         slots = [slot for pool in self.pools.values() for slot in pool.slots]
         tick = min(0.1, *(stage.timeout / 10 for stage in stages)) if stages else 0.1
         self._watchdog = Watchdog(slots, self._hook, tick=max(0.01, tick))
@@ -238,13 +259,50 @@ class Run:
 
         return traced
 
-    async def _flow(self) -> None:
+    def _tell_of_unclean_end(self, opened: Opened) -> None:
+        if opened.in_flight:
+            alone = tuple(f"{item.stage} {item.key}" for item in opened.suspects)
+            self._hook(UncleanEnd(tuple(map(str, opened.in_flight)), alone))
+        for suspect in opened.set_aside:
+            if suspect.stage in self.pools:
+                self.pools[suspect.stage].dead += 1
+            self._hook(ItemDied(suspect.stage, suspect.key, suspect.attempts, suspect.reason))
+
+    async def _flow(self, suspects: Sequence[Item]) -> None:
         """Start everything, wait for quiet or a stop, end everything."""
         try:
-            await self._flow_in_group()
+            if not suspects or await self._flow_alone(suspects):
+                await self._flow_in_group()
         except BaseExceptionGroup as group:
             # The first failure ended the others; they tell nothing more.
             raise _first(group) from None
+
+    async def _flow_alone(self, suspects: Sequence[Item]) -> bool:
+        """Run items that may end the process, one at a time; whether the run goes on after them.
+
+        What comes of them is resumed with all else that is pending: no other worker is there to take it.
+        """
+        shared, in_flight = self._shared, self._in_flight
+        self._lone = shared.alone = True
+        if in_flight is not None:
+            in_flight.run_alone(True)
+        async with asyncio.TaskGroup() as group:
+            worker = group.create_task(self._guarded(self._work_on(suspects)), name="streamflow worker")
+            helpers = [group.create_task(self._watchdog.watch(), name="streamflow watchdog")]
+            goes_on = await self._until(worker, [], [worker], helpers)
+        if in_flight is not None:
+            in_flight.run_alone(False)
+        self._store.resume_from_here()
+        self.tally.alive = 0
+        self._lone, shared.alone = self._sequential, False
+        return goes_on
+
+    async def _work_on(self, suspects: Sequence[Item]) -> None:
+        for item in suspects:
+            if not self._stop.is_set():
+                self.tally.alive += 1
+                pool = self.pools[item.stage]
+                await pool.work(pool.slots[0], item)
 
     async def _flow_in_group(self) -> None:
         async with asyncio.TaskGroup() as group:
@@ -253,18 +311,30 @@ class Run:
             helpers.append(group.create_task(self._tell_differences(), name="streamflow differences"))
             feeding = self._start_feeding(group, helpers)
             control = asyncio.create_task(self._control(), name="streamflow control")
-            stop = asyncio.create_task(self._stop.wait())
-            try:
-                await asyncio.wait((control, stop), return_when=asyncio.FIRST_COMPLETED)
-                if self._stop.is_set():
-                    await self._drain([*feeding, control], workers)
-                else:
-                    await control
-            finally:
+            await self._until(control, [*feeding, control], workers, helpers)
+
+    async def _until(
+        self,
+        end: asyncio.Task[None],
+        bringing: Sequence[asyncio.Task[Any]],
+        workers: Sequence[asyncio.Task[None]],
+        helpers: Sequence[asyncio.Task[None]],
+    ) -> bool:
+        """Wait for the end, or drain at a stop; then nothing runs any more. Whether it came to its end."""
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((end, stop), return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set():
+                await self._drain(bringing, workers)
+                return False
+            await end
+            return True
+        finally:
+            if not all(worker.done() for worker in workers):
                 self._shared.halt()
-                for task in (control, stop, *helpers, *feeding, *workers):
-                    task.cancel()
-                await asyncio.gather(control, stop, return_exceptions=True)
+            for task in (end, stop, *helpers, *bringing, *workers):
+                task.cancel()
+            await asyncio.gather(end, stop, return_exceptions=True)
 
     def _start_workers(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         if self._sequential:
@@ -386,7 +456,7 @@ class Run:
         for channel in self._shared.channels.values():
             channel.close()
         active = sum(pool.active for pool in self.pools.values())
-        if not self._sequential:
+        if not self._lone:
             for pool in self.pools.values():
                 pool.stop()
         elif not active:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, MutableSequence, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from streamflow.deadline import Deadline
@@ -28,13 +28,28 @@ class Route:
 
 
 class Slot:
-    """One worker as the watchdog sees it. `items` are in its hands; `waiting` says for what it waits, if it does."""
+    """One worker as the watchdog sees it. `items` are in its hands; `waiting` says for what it waits, if it does.
 
-    __slots__ = ("breathe_at", "deadline", "expired", "items", "number", "stage", "task", "told_stuck", "waiting")
+    `place` is where its items are noted as in flight, the first of as many as it can have at once.
+    """
 
-    def __init__(self, stage: str, number: int, clock: Callable[[], float]) -> None:
+    __slots__ = (
+        "breathe_at",
+        "deadline",
+        "expired",
+        "items",
+        "number",
+        "place",
+        "stage",
+        "task",
+        "told_stuck",
+        "waiting",
+    )
+
+    def __init__(self, stage: str, number: int, clock: Callable[[], float], place: int = 0) -> None:
         self.stage = stage
         self.number = number
+        self.place = place
         self.deadline = Deadline(clock)
         self.task: asyncio.Task[None] | None = None
         self.items: Sequence[Item] = ()
@@ -55,10 +70,14 @@ class Shared:
     hook: Hook
     stop: Callable[[Exception], None]
     clock: Callable[[], float]
+    places: MutableSequence[int] = field(default_factory=list)
+    """The ids of the items in flight, for durable stores: see `storage.inflight`."""
     random: Callable[[], float] = random.SystemRandom().random
     halted: bool = False
     """Whether the run is cancelling its tasks. A task's own count of cancellations does not tell: before Python 3.13 a
     task group of a stage's function can leave one behind."""
+    alone: bool = False
+    """Whether suspects run alone: what comes of them stays in the store, to be resumed with all that is pending."""
 
     def halt(self) -> None:
         """The run cancels its tasks: nobody takes from channels any more, so nobody may wait for room in one."""

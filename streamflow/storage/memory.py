@@ -65,6 +65,12 @@ class MemoryStore:
                 fresh.append(child)
         return fresh
 
+    def in_flight(self, places: int) -> None:
+        return None
+
+    def resume_from_here(self) -> None:
+        return None
+
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
         return ()
 

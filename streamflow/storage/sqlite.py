@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import aiosqlite
+import structlog
 
 from streamflow.errors import (
     DatabaseDamaged,
@@ -25,9 +26,11 @@ from streamflow.errors import (
     WorkspaceError,
 )
 from streamflow.record import RecordType
+from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.store import Completion, Counts, Difference, Item, Opened, Plan, State
+from streamflow.storage.suspects import Verdict, judge
 from streamflow.storage.tables import Table
-from streamflow.storage.writer import Epoch, WriteConnection, Writer
+from streamflow.storage.writer import TRANSACTION, Epoch, WriteConnection, Writer
 
 SCHEMA = 1
 """Version of the engine's own tables, kept in `PRAGMA user_version`."""
@@ -62,6 +65,9 @@ _MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+_SUSPECT = "SELECT stage, id, record, attempts, due FROM streamflow_items WHERE id = ?"
+log = structlog.get_logger("streamflow.storage")
+
 
 class SqliteStore:
     """See the module's text. One per workspace, held by the process that holds the workspace's lock."""
@@ -72,6 +78,8 @@ class SqliteStore:
         self, path: Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", busy_timeout: float = 30.0
     ) -> None:
         self._path = path
+        self._flight_path = path.with_suffix(".inflight")
+        self._in_flight: InFlight | None = None
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
         self._stack = AsyncExitStack()
@@ -109,6 +117,7 @@ class SqliteStore:
             raise WorkspaceError(
                 f"{self._path} belongs to the pipeline {owner!r}, not {plan.pipeline!r}; use another workspace"
             )
+        verdict = await self._judge()
         pending = await self._pending_counts()
         if pending:
             await asyncio.to_thread(self._check_pending)
@@ -137,7 +146,16 @@ class SqliteStore:
         )
         task = asyncio.create_task(self._writer.run(), name="streamflow writer")
         self._stack.push_async_callback(self._stop_writer, task)
-        return Opened(pending, changed)
+        rows = [await _one(connection, _SUSPECT, number) for number in verdict.suspects]
+        suspects = [self._item(stage, tuple(row)) for stage, *row in rows]
+        return Opened(pending, changed, verdict.in_flight, suspects, verdict.set_aside)
+
+    async def _judge(self) -> Verdict:
+        left = await asyncio.to_thread(left_in_flight, self._flight_path)
+        verdicts: list[Verdict] = []
+        await self._connection.execute(TRANSACTION, (lambda connection: verdicts.append(judge(connection, left)),))
+        self._run = verdicts[0].run
+        return verdicts[0]
 
     async def _pending_counts(self) -> dict[str, int]:
         rows = await self._connection.execute_fetchall(
@@ -169,6 +187,16 @@ class SqliteStore:
 
     async def commit(self, completion: Completion) -> Sequence[Item]:
         return await self._writer.submit(completion)
+
+    def in_flight(self, places: int) -> InFlight | None:
+        try:
+            self._in_flight = InFlight(self._flight_path, self._run, places)
+        except OSError as error:
+            log.warning("in_flight_file_missing", path=str(self._flight_path), reason=str(error))
+        return self._in_flight
+
+    def resume_from_here(self) -> None:
+        self._resume_to = self._writer.next_id - 1
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
         rows = await self._read(
@@ -216,6 +244,9 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._stack.aclose()
+        if self._in_flight is not None:
+            self._in_flight.end()
+            self._in_flight = None
 
     async def _read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Rows by a connection of their own: only the writer awaits the writer's connection."""
@@ -256,8 +287,8 @@ def counted(rows: Iterable[tuple[Any, ...]], stages: Iterable[str]) -> dict[str,
     }
 
 
-async def _one(connection: aiosqlite.Connection, sql: str) -> tuple[Any, ...]:
-    (row,) = await connection.execute_fetchall(sql)
+async def _one(connection: aiosqlite.Connection, sql: str, *parameters: Any) -> tuple[Any, ...]:
+    (row,) = await connection.execute_fetchall(sql, parameters)
     return tuple(row)
 
 

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from streamflow.record import Key, RecordType
+from streamflow.storage.inflight import InFlight
 
 
 class State(StrEnum):
@@ -86,11 +87,39 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """An item that was in flight at `ends` unclean ends of the process; `attempts` counts those too."""
+
+    stage: str
+    key: str
+    ends: int
+    attempts: int
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.key}"
+
+    @property
+    def reason(self) -> str:
+        """Why it is set aside."""
+        return (
+            f"the whole process ended {self.ends} times while this item was in work, the last time alone: by a crash, "
+            'for lack of memory, or by kill -9; in a stage with runs_in="process" it would cost no other item anything'
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
-    """What a store found: items pending per stage, and whether finalizers are owed."""
+    """What a store found: items pending per stage, and whether finalizers are owed.
+
+    After an unclean end of the last process also what was in flight then, the items that are to run alone before
+    anything else, and those that were set aside as dead letters.
+    """
 
     pending: Mapping[str, int] = field(default_factory=dict)
     changed: bool = False
+    in_flight: Sequence[Suspect] = ()
+    suspects: Sequence[Item] = ()
+    set_aside: Sequence[Suspect] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +157,14 @@ class Store(Protocol):
         A caller that is cancelled does not undo the commit.
         """
 
+    def in_flight(self, places: int) -> InFlight | None:
+        """Where to note the items in workers' hands, for the start after an unclean end; None where that is lost."""
+
+    def resume_from_here(self) -> None:
+        """What is pending now is what `pending` gives. Nothing else may use the store meanwhile."""
+
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
-        """Items that were pending when the store was opened, by id, from the first id above `after`."""
+        """Items that were pending when the store was opened or told so, by id, from the first above `after`."""
 
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
         """Pending items whose retry time is not after `until`, earliest first."""
