@@ -18,9 +18,10 @@ import structlog
 
 from streamflow.cli.output import count, give_json, tell
 from streamflow.cli.pipelines import registered
+from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, Summary
+from streamflow.engine.run import Run
 from streamflow.errors import CredentialsRefused, ServiceError, UsageError
 from streamflow.events import (
     Draining,
@@ -29,9 +30,12 @@ from streamflow.events import (
     ItemRetried,
     ItemSkipped,
     LimitPaused,
+    LoopBlocked,
     RecordRefused,
     RunStarted,
     SourceEnded,
+    StageStuck,
+    UncleanEnd,
 )
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
@@ -109,6 +113,7 @@ class _Session:
         self._limits: Registry | None = None
         self._signalled: str | None = None
         self._empty_sources = 0
+        self._told_slow: set[tuple[type[Event], str]] = set()
 
     async def run(self) -> int:
         options = self._options
@@ -212,6 +217,13 @@ class _Session:
             self._leave_after(event.grace + AT_ONCE, event.reason, code)
         if self._options.quiet:
             return
+        if isinstance(event, LoopBlocked | StageStuck):
+            self._tell_slow(event)
+        if isinstance(event, UncleanEnd):
+            told = f"The run before ended without a word, with {count(len(event.in_flight), 'item')} in work."
+            if event.alone:
+                told += f" {count(len(event.alone), 'item')} that were in work at two such ends run alone first."
+            tell(told)
         if isinstance(event, RunStarted):
             if event.resumed:
                 tell(f"Going on with {count(event.resumed, 'item')} left pending by an earlier run.")
@@ -224,6 +236,20 @@ class _Session:
                 f"{event.reason}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; "
                 "the rest stays pending. A second signal stops at once."
             )
+
+    def _tell_slow(self, event: LoopBlocked | StageStuck) -> None:
+        """Say once for each stage that its function does not let go, and where it stands."""
+        if (type(event), event.stage) in self._told_slow:
+            return
+        self._told_slow.add((type(event), event.stage))
+        who = f"The function of {event.stage}" if event.stage else "Something"
+        where = event.stack.rpartition("\n")[2]
+        if isinstance(event, LoopBlocked):
+            tell(
+                f'{who} holds up everything else: it blocks or computes, at {where}. Say runs_in="thread" or "process".'
+            )
+        else:
+            tell(f'{who} goes on although its time is over, at {where}. In runs_in="process" it could be ended.')
 
     def _failed(self, error: Exception) -> int:
         """What a source, a finalizer, the store or the engine itself raised."""
@@ -304,6 +330,8 @@ def _line_for(event: Event) -> tuple[str, str]:
     noteworthy = isinstance(event, ItemDied | LimitPaused) or name in (
         "contents_differ",
         "stage_stuck",
+        "loop_blocked",
+        "unclean_end",
         "record_refused",
     )
     return "warning" if noteworthy else "info", name

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from streamflow.engine.context import Context
+from streamflow.engine.figures import Summary
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, Summary
+from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.events import Hook
 from streamflow.http.client import open_session

@@ -12,21 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from streamflow.engine.channel import Channel
-from streamflow.engine.executors import Call, executor
+from streamflow.engine.executors import executor
 from streamflow.engine.feeder import Feeder
+from streamflow.engine.figures import StageFigures, Summary
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
 from streamflow.engine.shared import Route, Shared
-from streamflow.engine.stage import Stage, read_signature
+from streamflow.engine.stage import read_signature
 from streamflow.engine.tally import Tally
+from streamflow.engine.trace import Span, traced
 from streamflow.engine.watchdog import Watchdog
 from streamflow.events import (
     ContentsDiffer,
@@ -41,60 +42,13 @@ from streamflow.events import (
 )
 from streamflow.record import record_type
 from streamflow.sources.files import Inputs
-from streamflow.storage.inflight import InFlight
 from streamflow.storage.store import Item, Opened, Plan, Store
 
 QUIET = 5.0
 """Seconds without anything to do after which a daemon runs its finalizers."""
 
-
-@dataclass(frozen=True, slots=True)
-class StageFigures:
-    """One stage at a moment: items by state since the run began, and shares of its workers' time by what they did."""
-
-    queued: int
-    active: int
-    parked: int
-    done: int
-    skipped: int
-    dead: int
-    retries: int
-    capacity: int
-    workers: int
-    shares: Mapping[str, float] = field(default_factory=dict)
-
-
-class Span(NamedTuple):
-    """One call of a stage's function: by which worker, from when to when in seconds since the run's start."""
-
-    stage: str
-    worker: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a run ended. `error` is what stopped it; `stopped_by` names the signal. `seconds` is wall time.
-
-    `refused` counts records of sources that cannot be stored.
-    """
-
-    pipeline: str
-    stages: Mapping[str, StageFigures]
-    seconds: float
-    error: Exception | None = None
-    stopped_by: str | None = None
-    spans: Sequence[Span] = ()
-    refused: int = 0
-
-    @property
-    def dead(self) -> int:
-        return sum(figures.dead for figures in self.stages.values())
-
-    @property
-    def retries(self) -> int:
-        return sum(figures.retries for figures in self.stages.values())
+SYNC_EVERY = 1.0
+"""Seconds between two moments at which the disk is told what is in flight."""
 
 
 class Run:
@@ -137,7 +91,6 @@ class Run:
         self._beside = beside or nullcontext()
         self._spans: list[Span] = []
         self._intakes: list[Intake] = []
-        self._in_flight: InFlight | None = None
         # Whether one worker serves all stages now, one item at a time.
         self._lone = sequential
         self._stop = asyncio.Event()
@@ -202,7 +155,7 @@ class Run:
             retries=pool.retries,
             capacity=pool.channel.capacity,
             workers=pool.stage.workers,
-            shares={what: count / total for what, count in looks.most_common()} if total else {},
+            shares={what: looks[what] / total for what in sorted(looks, key=lambda what: -looks[what]) if looks[what]},
         )
 
     def _plan(self) -> Plan:
@@ -229,35 +182,20 @@ class Run:
         # The stock loop's clock is `time.monotonic`, which is read for every item: half the price without its wrapper.
         clock = time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
         place, places = 0, sum(stage.workers * stage.in_hand for stage in stages)
-        if self._store.durable:
-            self._in_flight = self._store.in_flight(places)
-        noted = self._in_flight.places if self._in_flight is not None else [0] * places
-        self._shared = Shared(self._store, channels, routes, self.tally, self._hook, self._abort, clock, noted)
+        self._in_flight = self._store.in_flight(places)
+        self._shared = Shared(
+            self._store, channels, routes, self.tally, self._hook, self._abort, clock, self._in_flight.places
+        )
         for stage in stages:
             call = await stack.enter_async_context(executor(stage, self._resources, self._workspace))
             if self._trace:
-                call = self._traced(stage, call)
+                call = traced(stage, call, self._spans, self._started)
             feeder = Feeder(stage.name, self._store, channels[stage.name], stage.room)
             self.pools[stage.name] = Pool(stage, call, feeder, self._shared, place)
             place += stage.workers * stage.in_hand
         slots = [slot for pool in self.pools.values() for slot in pool.slots]
         tick = min(0.1, *(stage.timeout / 10 for stage in stages)) if stages else 0.1
         self._watchdog = Watchdog(slots, self._hook, tick=max(0.01, tick))
-
-    def _traced(self, stage: Stage, call: Call) -> Call:
-        if stage.signature.streams:
-            return call
-
-        async def traced(argument: Any) -> Any:
-            start = time.monotonic() - self._started
-            try:
-                return await call(argument)
-            finally:
-                task = asyncio.current_task()
-                worker = task.get_name() if task is not None else ""
-                self._spans.append(Span(stage.name, worker, start, time.monotonic() - self._started))
-
-        return traced
 
     def _tell_of_unclean_end(self, opened: Opened) -> None:
         if opened.in_flight:
@@ -282,20 +220,24 @@ class Run:
 
         What comes of them is resumed with all else that is pending: no other worker is there to take it.
         """
-        shared, in_flight = self._shared, self._in_flight
+        shared = self._shared
         self._lone = shared.alone = True
-        if in_flight is not None:
-            in_flight.run_alone(True)
+        self._in_flight.run_alone(True)
         async with asyncio.TaskGroup() as group:
             worker = group.create_task(self._guarded(self._work_on(suspects)), name="streamflow worker")
-            helpers = [group.create_task(self._watchdog.watch(), name="streamflow watchdog")]
+            helpers = self._start_watching(group)
             goes_on = await self._until(worker, [], [worker], helpers)
-        if in_flight is not None:
-            in_flight.run_alone(False)
+        self._in_flight.run_alone(False)
         self._store.resume_from_here()
         self.tally.alive = 0
         self._lone, shared.alone = self._sequential, False
         return goes_on
+
+    async def _sync_in_flight(self) -> None:
+        """Have the disk know what is in flight, for a power cut: not exactly, but without holding anybody up."""
+        while True:
+            await asyncio.sleep(SYNC_EVERY)
+            await asyncio.to_thread(self._in_flight.sync)
 
     async def _work_on(self, suspects: Sequence[Item]) -> None:
         for item in suspects:
@@ -307,8 +249,7 @@ class Run:
     async def _flow_in_group(self) -> None:
         async with asyncio.TaskGroup() as group:
             workers = self._start_workers(group)
-            helpers = [group.create_task(self._watchdog.watch(), name="streamflow watchdog")]
-            helpers.append(group.create_task(self._tell_differences(), name="streamflow differences"))
+            helpers = self._start_watching(group)
             feeding = self._start_feeding(group, helpers)
             control = asyncio.create_task(self._control(), name="streamflow control")
             await self._until(control, [*feeding, control], workers, helpers)
@@ -335,6 +276,15 @@ class Run:
             for task in (end, stop, *helpers, *bringing, *workers):
                 task.cancel()
             await asyncio.gather(end, stop, return_exceptions=True)
+
+    def _start_watching(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        helpers = [
+            group.create_task(self._watchdog.watch(), name="streamflow watchdog"),
+            group.create_task(self._tell_differences(), name="streamflow differences"),
+        ]
+        if self._store.durable:
+            helpers.append(group.create_task(self._sync_in_flight(), name="streamflow sync"))
+        return helpers
 
     def _start_workers(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         if self._sequential:
@@ -425,8 +375,8 @@ class Run:
         seen = self._store.changes
         for finalizer in self.pipeline.finalizers:
             started = time.monotonic()
-            signature = read_finalizer(finalizer)
-            await finalizer(**{name: self._resources[kind] for name, kind in signature.items()})
+            wanted = read_signature(finalizer, f"finalizer {finalizer.__name__!r}").resources
+            await finalizer(**{name: self._resources[kind] for name, kind in wanted.items()})
             self._hook(FinalizerEnded(finalizer.__name__, time.monotonic() - started))
         await self._store.finalized(seen)
 
@@ -471,11 +421,6 @@ class Run:
             halt.cancel()
             ended.cancel()
             await asyncio.gather(halt, ended, return_exceptions=True)
-
-
-def read_finalizer(finalizer: Callable[..., Any]) -> Mapping[str, type[Any]]:
-    """The resources that a finalizer asks for, by name."""
-    return read_signature(finalizer, f"finalizer {finalizer.__name__!r}").resources
 
 
 def _first(error: BaseException) -> BaseException:

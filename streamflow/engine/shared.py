@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping, MutableSequence, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from streamflow.deadline import Deadline
@@ -70,8 +70,8 @@ class Shared:
     hook: Hook
     stop: Callable[[Exception], None]
     clock: Callable[[], float]
-    places: MutableSequence[int] = field(default_factory=list)
-    """The ids of the items in flight, for durable stores: see `storage.inflight`."""
+    places: memoryview
+    """The ids of the items in flight, where the store is durable: see `storage.inflight`."""
     random: Callable[[], float] = random.SystemRandom().random
     halted: bool = False
     """Whether the run is cancelling its tasks. A task's own count of cancellations does not tell: before Python 3.13 a

@@ -6,8 +6,9 @@ from collections import Counter, deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from streamflow.engine.figures import StageFigures
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, StageFigures
+from streamflow.engine.run import Run
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 

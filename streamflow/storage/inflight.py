@@ -57,19 +57,22 @@ def left_in_flight(path: Path) -> LeftInFlight | None:
 
 
 class InFlight:
-    """The file of this process. `places[n]` is to hold the id of the item in the n-th place."""
+    """What is in flight in this process, with a `path` in a file. `places[n]` holds the id of the n-th item."""
 
-    def __init__(self, path: Path, run: int, places: int) -> None:
+    def __init__(self, places: int, path: Path | None = None, run: int = 0) -> None:
         """Begin the file anew. Raises OSError, also where the disk is full."""
         self._path = path
+        self._descriptor = -1
         content = _HEADER.pack(_FORMAT, run, 0, places) + bytes(8 * places)
-        self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        if path is not None:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
         try:
-            # Written, not just made longer: a mapped page without its place on the disk would be the process's end.
-            os.pwrite(self._descriptor, content, 0)
+            if path is not None:
+                # Written, not just made longer: a mapped page without its place on the disk would end the process.
+                os.pwrite(self._descriptor, content, 0)
             self._numbers = memoryview(mmap.mmap(self._descriptor, len(content))).cast("q")
         except BaseException:
-            os.close(self._descriptor)
+            self.end()
             raise
         self.places = self._numbers[_FIRST:]
 
@@ -84,5 +87,6 @@ class InFlight:
 
     def end(self) -> None:
         """A clean end: nothing is in flight. What is written to `places` after this is lost."""
-        self._path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)

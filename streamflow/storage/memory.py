@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from streamflow.record import Key, RecordType, record_type
+from streamflow.storage.inflight import InFlight
 from streamflow.storage.store import Completion, Counts, Difference, Item, Opened, Plan, State
 
 
@@ -65,8 +66,8 @@ class MemoryStore:
                 fresh.append(child)
         return fresh
 
-    def in_flight(self, places: int) -> None:
-        return None
+    def in_flight(self, places: int) -> InFlight:
+        return InFlight(places)
 
     def resume_from_here(self) -> None:
         return None

@@ -188,11 +188,12 @@ class SqliteStore:
     async def commit(self, completion: Completion) -> Sequence[Item]:
         return await self._writer.submit(completion)
 
-    def in_flight(self, places: int) -> InFlight | None:
+    def in_flight(self, places: int) -> InFlight:
         try:
-            self._in_flight = InFlight(self._flight_path, self._run, places)
+            self._in_flight = InFlight(places, self._flight_path, self._run)
         except OSError as error:
             log.warning("in_flight_file_missing", path=str(self._flight_path), reason=str(error))
+            return InFlight(places)
         return self._in_flight
 
     def resume_from_here(self) -> None:

@@ -157,8 +157,8 @@ class Store(Protocol):
         A caller that is cancelled does not undo the commit.
         """
 
-    def in_flight(self, places: int) -> InFlight | None:
-        """Where to note the items in workers' hands, for the start after an unclean end; None where that is lost."""
+    def in_flight(self, places: int) -> InFlight:
+        """Where to note the items in workers' hands; a durable store has it for the start after an unclean end."""
 
     def resume_from_here(self) -> None:
         """What is pending now is what `pending` gives. Nothing else may use the store meanwhile."""

@@ -46,7 +46,7 @@ async def open_one(crate: Crate) -> Opened:
     tell("call", crate.n)
     for _ in range(20):
         await asyncio.sleep(0)
-    if crate.n == POISON and not Path(sys.argv[1], "mended").exists():
+    if crate.n == POISON:
         end()
     return Opened(crate.n)
 
@@ -60,6 +60,8 @@ async def open_many(crates: list[Crate]) -> list[Opened]:
 
 
 def end() -> None:
+    if Path(sys.argv[1], "mended").exists():
+        return
     match sys.argv[2]:
         case "abort":
             os.abort()

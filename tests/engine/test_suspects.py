@@ -104,7 +104,7 @@ async def test_retry_brings_it_back_with_its_history_cleared(tmp_path: Path, pyt
         await told(root, tmp_path, "kill")
     assert inspect.requeue(tmp_path) == {"open": 1}
     again = await told(root, tmp_path, "kill")
-    assert ([[POISON]], []) == (again["call"], again["alone"])
+    assert (again["call"], again["alone"]) == ([[POISON]], [])
     once = await told(root, tmp_path, "kill")
     assert once["unclean"] == [[POISON]]
     assert once["alone"] == [[]], "one unclean end, not four"

@@ -9,7 +9,7 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from streamflow.engine.run import StageFigures
+from streamflow.engine.figures import StageFigures
 from streamflow.limits.allowance import Allowance, LimitState
 from streamflow.observe import progress
 from streamflow.observe.progress import duration, line, picture

@@ -30,7 +30,7 @@ PLAN = Plan("test", {"stage": (record_type(Number), 1)})
 def test_what_is_noted_is_there_for_whoever_looks_after_the_process(tmp_path: Path) -> None:
     path = tmp_path / "inflight"
     assert left_in_flight(path) is None
-    in_flight = InFlight(path, 77, 4)
+    in_flight = InFlight(4, path, 77)
     assert left_in_flight(path) == LeftInFlight(77, frozenset(), False)
     in_flight.places[0] = 5
     in_flight.places[3] = 2**40
@@ -47,7 +47,7 @@ def test_what_is_noted_is_there_for_whoever_looks_after_the_process(tmp_path: Pa
 def test_a_file_of_an_earlier_process_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "inflight"
     path.write_bytes(b"x" * 10_000)
-    in_flight = InFlight(path, 1, 2)
+    in_flight = InFlight(2, path, 1)
     assert left_in_flight(path) == LeftInFlight(1, frozenset(), False)
     in_flight.end()
 
@@ -95,7 +95,6 @@ class Workspace:
         store = self.store()
         opened = await store.open(PLAN)
         flight = store.in_flight(4)
-        assert flight is not None
         for place, item in enumerate(in_flight):
             flight.places[place] = item.id
         flight.run_alone(alone)
@@ -218,6 +217,6 @@ async def test_without_a_place_for_the_file_a_run_goes_on(tmp_path: Path) -> Non
     store = workspace.store()
     with capture_logs() as logs:
         await store.open(PLAN)
-        assert store.in_flight(4) is None
+        store.in_flight(4).places[3] = 1
     assert {line["event"] for line in logs} == {"in_flight_file_ignored", "in_flight_file_missing"}
     await store.close()
