@@ -222,7 +222,7 @@ class _Session:
         if isinstance(event, UncleanEnd):
             told = f"The run before ended without a word, with {count(len(event.in_flight), 'item')} in work."
             if event.alone:
-                told += f" {count(len(event.alone), 'item')} that were in work at two such ends run alone first."
+                told += f" What was in work at two such ends runs alone first: {count(len(event.alone), 'item')}."
             tell(told)
         if isinstance(event, RunStarted):
             if event.resumed:
