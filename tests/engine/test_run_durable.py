@@ -16,6 +16,7 @@ from streamflow.events import ItemDied, RunStarted
 from streamflow.limits.retry import Retry
 from streamflow.record import record
 from streamflow.sources.files import Inputs
+from streamflow.storage.reader import Reader
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Counts, Item, State
 from tests.engine.flows import AT_ONCE, ONCE, Middle, Number, Result, flow, play, source_of, until
@@ -225,6 +226,24 @@ async def test_an_output_that_cannot_be_stored_costs_only_its_item(tmp_path: Pat
     (died,) = played.told(ItemDied)
     assert died.key == "3"
     assert "StorageError" in died.error
+
+
+async def test_a_row_of_a_wrong_type_is_a_dead_letter_and_the_table_can_be_read_in_every_run(tmp_path: Path) -> None:
+    read: list[int] = []
+
+    async def wrong(number: Number) -> Result:
+        return Result(number.n, "20x4" if number.n == 2 else number.n)  # type: ignore[arg-type]
+
+    async def collect(*, reader: Reader) -> None:
+        read.append(len(await reader.records(Result)))
+
+    pipeline = flow(Stage(wrong, retry=ONCE), finalizers=[collect])
+    for _ in range(2):
+        played = await play(pipeline, database(tmp_path), refresh=True)
+        (died,) = played.told(ItemDied)
+        assert died.key == "2"
+        assert "Expected `int`, got `str`" in died.error
+    assert read == [9, 9]
 
 
 async def test_a_chunk_of_a_stream_that_cannot_be_stored_is_not_forgotten(tmp_path: Path) -> None:
