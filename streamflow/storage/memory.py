@@ -55,7 +55,6 @@ class MemoryStore:
         except Exception as error:
             raise StorageError(f"the completion cannot be stored: {told(error)}") from error
         # From here on nothing fails: all of a completion comes, or nothing.
-        self._changed = True
         self._changes += 1
         self._differences += differences
         for (table, key), row in puts.items():
@@ -69,7 +68,9 @@ class MemoryStore:
                 self._ended[item.stage][completion.state] += 1
                 if completion.state is State.DEAD:
                     self.dead.append((item, completion.error or ""))
-        return self._admit(completion.children)
+        fresh = self._admit(completion.children)
+        self._changed = self._changed or bool(item is not None or puts or fresh)
+        return fresh
 
     def _admit(self, children: Sequence[Item]) -> list[Item]:
         fresh = []

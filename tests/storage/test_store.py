@@ -605,6 +605,18 @@ async def test_nothing_is_kept_after_the_end(make_durable: MakeStore) -> None:
         await store.keep({"a": "1"})
 
 
+async def test_what_is_known_already_owes_the_finalizers_nothing(make: MakeStore) -> None:
+    store = make()
+    async with opened(store):
+        await admit(store, item("a"))
+        await store.finalized(store.changes)
+        await admit(store, item("a"))
+    if store.durable:
+        store = make()
+    assert (await store.open(plan())).changed is False
+    await store.close()
+
+
 async def test_items_of_a_stage_that_is_gone_stop_the_start(make_durable: MakeStore) -> None:
     async with opened(make_durable()) as store:
         await admit(store, item("a"), item("b", "rate"))
