@@ -613,8 +613,9 @@ async def test_what_is_known_already_owes_the_finalizers_nothing(make: MakeStore
         await admit(store, item("a"))
     if store.durable:
         store = make()
-    assert (await store.open(plan())).changed is False
+    found = await store.open(plan())
     await store.close()
+    assert found.changed is False
 
 
 async def test_items_of_a_stage_that_is_gone_stop_the_start(make_durable: MakeStore) -> None:
