@@ -90,6 +90,44 @@ async def test_refresh_and_a_new_version_do_everything_again_once(tmp_path: Path
     assert len(calls) == 30
 
 
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("after", [0, 4])
+async def test_a_refresh_that_was_stopped_goes_on_asked_for_again_or_not(
+    tmp_path: Path, after: int, again: bool
+) -> None:
+    calls: list[int] = []
+    go_on = asyncio.Event()
+    refreshing = False
+
+    async def count(number: Number) -> Result:
+        calls.append(number.n)
+        return Result(number.n)
+
+    async def given(inputs: Inputs) -> AsyncIterator[Number]:
+        for n in range(10):
+            if refreshing and n == after:
+                await go_on.wait()
+            yield Number(n)
+
+    async def stop(run: Run) -> None:
+        await until(lambda: "count" in run.pools and run.pools["count"].done == after)
+        run.stop("SIGTERM")
+
+    pipeline = flow(Stage(count), sources=[given])
+    await play(pipeline, database(tmp_path))
+    calls.clear()
+    refreshing = True
+    await play(pipeline, database(tmp_path), refresh=True, watch=stop)
+    assert calls == list(range(after))
+    go_on.set()
+    await play(pipeline, database(tmp_path), refresh=again)
+    assert sorted(calls) == list(range(10)), "each once more, and none twice more"
+    await play(pipeline, database(tmp_path))
+    assert len(calls) == 10, "a refresh that ended is over"
+    await play(pipeline, database(tmp_path), refresh=True)
+    assert len(calls) == 20
+
+
 @pytest.mark.parametrize("stops", [1, 2])
 async def test_what_a_stopped_run_left_is_done_by_the_next_and_nothing_twice(tmp_path: Path, stops: int) -> None:
     """Resume feeds what is pending beside what the source gives again."""
