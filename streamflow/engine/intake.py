@@ -98,6 +98,7 @@ class Intake:
         shared = self._shared
         children: list[Item] = []
         rows: list[Any] = []
+        refused: StorageError | None = None
         for record in records:
             route = shared.routes.get(type(record))
             if route is None:
@@ -106,9 +107,14 @@ class Intake:
                 )
             if route.is_row:
                 rows.append(record)
-            for taker in route.takers:
-                children.append(Item(taker, record, route.key_of(record)))
+            try:
+                for taker in route.takers:
+                    children.append(Item(taker, record, route.key_of(record)))
+            except (TypeError, ValueError) as error:  # a key of several fields that JSON cannot hold
+                refused = StorageError(f"a record cannot be stored: its key: {error}")
         try:
+            if refused is not None:
+                raise refused
             fresh = await shared.store.commit(Completion(None, State.DONE, children, rows))
         except WriterStopped:
             raise

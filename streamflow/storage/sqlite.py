@@ -127,8 +127,13 @@ class SqliteStore:
         changed = meta.get("changed") == "1"
         number = int(meta.get("epoch", "0"))
         started = meta.get("epoch_started", "")
-        if refresh or not (pending or changed) or not started:
-            # An unfinished run goes on in its epoch, so that what it admitted is not admitted again.
+        is_unfinished = bool(pending or changed) and bool(started)
+        is_refreshing = is_unfinished and meta.get("refresh") == "1"
+        if not is_unfinished or (refresh and not is_refreshing):
+            # An unfinished run goes on in its epoch, so that what it admitted is not admitted again. A refresh that
+            # was interrupted goes on as one, asked for again or not: else half of the records would stay old.
+            # Until the finalizers have run it is unfinished, even if it is stopped before its first commit.
+            is_refreshing, changed = refresh, changed or refresh
             number, started = number + 1, datetime.now(UTC).isoformat(timespec="milliseconds")
         await connection.executemany(
             "INSERT INTO streamflow_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
@@ -137,12 +142,14 @@ class SqliteStore:
                 ("stages", json.dumps(list(plan.stages))),
                 ("epoch", str(number)),
                 ("epoch_started", started),
+                ("refresh", str(int(is_refreshing))),
+                ("changed", str(int(changed))),
             ],
         )
         (top,) = await _one(connection, "SELECT coalesce(max(id), 0) FROM streamflow_items")
         self._resume_to = top
         self._writer = Writer(
-            connection, plan.stages, tables, Epoch(number, started, refresh), top + 1, owes_change=not changed
+            connection, plan.stages, tables, Epoch(number, started, is_refreshing), top + 1, owes_change=not changed
         )
         task = asyncio.create_task(self._writer.run(), name="streamflow writer")
         self._stack.push_async_callback(self._stop_writer, task)

@@ -233,26 +233,33 @@ class Transaction:
         if not group:
             return
         try:
-            self._begin(connection)
+            connection.execute("BEGIN IMMEDIATE")
             try:
                 self.outcomes = self._apply(connection, group)
             except Exception as error:
                 if _is_the_databases(error):
                     raise
                 connection.rollback()
-                self._begin(connection)
+                connection.execute("BEGIN IMMEDIATE")
                 self.outcomes = [self._try(connection, entry) for entry in group]
+            marks = self._writer.owes_change and self._changes_something()
+            if marks:
+                connection.execute(_CHANGED)
             connection.commit()
         except BaseException:
             connection.rollback()
             raise
-        self._writer.owes_change = False
+        if marks:
+            self._writer.owes_change = False
         self._writer.commits += 1
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        if self._writer.owes_change:
-            connection.execute(_CHANGED)
+    def _changes_something(self) -> bool:
+        """Whether finalizers have something to see: no source that brings again what is known makes them run."""
+        return any(
+            entry.settle is not None or entry.rows or fresh
+            for entry, fresh in zip(self.group, self.outcomes, strict=True)
+            if not isinstance(fresh, Exception)
+        )
 
     def _try(self, connection: sqlite3.Connection, entry: _Entry) -> list[Item] | Exception:
         connection.execute("SAVEPOINT completion")
