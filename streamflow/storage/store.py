@@ -141,7 +141,8 @@ class Store(Protocol):
     async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
         """Make ready; with `refresh` a new epoch starts, in which every key may be admitted again.
 
-        What an earlier run left unfinished goes on in its epoch, a refresh too, asked for again or not. Raises WorkspaceError when what is stored does not fit the plan.
+        What an earlier run left unfinished goes on in its epoch, a refresh too, asked for again or not.
+        Raises WorkspaceError when what is stored does not fit the plan.
         """
 
     def finish(self, item: Item, child: Item | None) -> bool | None:
