@@ -42,6 +42,8 @@ Outcome                        how a stage's function says what becomes of its i
 
 from __future__ import annotations
 
+import math
+
 
 class StreamflowError(Exception):
     """The root of all errors that streamflow raises by itself."""
@@ -230,10 +232,15 @@ class Reject(Outcome):
 
 
 class RetryLater(Outcome):
-    """Try again, after `delay` seconds where given, else by the stage's retry policy."""
+    """Try again, after `delay` seconds where given, else by the stage's retry policy.
+
+    Raises ValueError for a delay that never ends, and TypeError for one that is no number.
+    """
 
     def __init__(self, reason: str, delay: float | None = None) -> None:
         super().__init__(reason)
+        if delay is not None and not math.isfinite(delay):
+            raise ValueError(f"delay is in seconds and must end, so it cannot be {delay!r}")
         self.delay = delay
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 
 from streamflow.deadline import NEVER, current
-from streamflow.engine.channel import ChannelClosed, QueueEmpty, QueueFull
+from streamflow.engine.channel import ChannelClosed, QueueFull
 from streamflow.engine.executors import Call
 from streamflow.engine.feeder import Feeder
 from streamflow.engine.shared import Shared, Slot
@@ -28,6 +28,9 @@ from streamflow.storage.store import Completion, Item, State
 BREATH = 0.005
 """Seconds after which a worker that never had to wait lets the others run."""
 
+
+LOOK = 0.05
+"""Seconds between two looks of a worker that gathers a batch whether any more can come."""
 
 Handle = Callable[[Item, Slot], Awaitable[None]]
 
@@ -154,9 +157,9 @@ class Pool:
             return self._timed_out(slot)
         if isinstance(error, asyncio.CancelledError) and not self._shared.halted:
             return RuntimeError(f"the function of stage {self.stage.name!r} raised CancelledError by itself")
-        if isinstance(error, SystemExit | GeneratorExit) and not self._shared.halted:
-            return RuntimeError(f"the function of stage {self.stage.name!r} raised {error!r}")
-        return error
+        if isinstance(error, Exception | KeyboardInterrupt | asyncio.CancelledError) or self._shared.halted:
+            return error
+        return RuntimeError(f"the function of stage {self.stage.name!r} raised {error!r}")
 
     def _timed_out(self, slot: Slot) -> BaseException:
         """What a worker's cancellation by the watchdog means to its item."""
@@ -334,21 +337,32 @@ class Pool:
             await self._handle_batch(await self._gather(first, batch, slot), slot)
 
     async def _gather(self, first: Item, batch: Batch, slot: Slot) -> list[Item]:
-        """Up to `max_size` items, waiting at most `max_wait` seconds after the first."""
+        """Up to `max_size` items, waiting at most `max_wait` seconds after the first, and not where none can come."""
         slot.items = items = [first]
         until = self._clock() + batch.max_wait
-        while len(items) < batch.max_size:
-            try:
-                items.append(self.channel.get_nowait())
-            except QueueEmpty:
-                if self.stopping:
-                    break
-                try:
-                    async with asyncio.timeout_at(until):
-                        items.append(await self.channel.get())
-                except TimeoutError:
-                    break
+        slot.waiting = "input"
+        self._tally.gathered += 1
+        try:
+            while len(items) < batch.max_size:
+                item = self.channel.take()
+                if item is None:
+                    if self.stopping or self._tally.all_gathered or self._clock() >= until:
+                        break
+                    item = await self._next_until(min(until, self._clock() + LOOK))
+                if item is not None:
+                    items.append(item)
+                    self._tally.gathered += 1
+        finally:
+            self._tally.gathered -= len(items)
+            slot.waiting = None
         return items
+
+    async def _next_until(self, moment: float) -> Item | None:
+        try:
+            async with asyncio.timeout_at(moment):
+                return await self.channel.get()
+        except TimeoutError:
+            return None
 
     async def _handle_batch(self, items: list[Item], slot: Slot) -> None:
         """One attempt at a batch; if it fails whole, its items are tried one by one."""

@@ -318,16 +318,30 @@ class Run:
             intake = Intake(source.__name__, stream, self._shared, limit=self._limit)
             self._intakes.append(intake)
             self.tally.feeding += 1
-            feeding.append(group.create_task(self._feed(self._take_in(intake))))
+            feeding.append(
+                group.create_task(self._feed(self._take_in(intake)), name=f"streamflow source {intake.name}")
+            )
         return feeding
 
     async def _guarded(self, work: Awaitable[None]) -> None:
-        """Say that the run is over before the task group cancels the others because this failed."""
+        """Say that the run is over before the task group cancels the others because this failed.
+
+        A task that is cancelled while nobody ends the run is a failure too: its part of the work would never be done.
+        """
         try:
             await work
         except Exception:
             self._shared.halt()
             raise
+        except asyncio.CancelledError as error:
+            if self._shared.halted or self._stop.is_set():
+                raise
+            self._shared.halt()
+            task = asyncio.current_task()
+            raise RuntimeError(
+                f"the task {task.get_name() if task else ''!r} was cancelled, and not by its run: look for a timer or "
+                "a scope that cancels the task it was made in after that went on, or for a raise of CancelledError"
+            ) from error
 
     async def _feed(self, work: Awaitable[None]) -> None:
         try:
@@ -376,7 +390,12 @@ class Run:
         for finalizer in self.pipeline.finalizers:
             started = time.monotonic()
             wanted = read_signature(finalizer, f"finalizer {finalizer.__name__!r}").resources
-            await finalizer(**{name: self._resources[kind] for name, kind in wanted.items()})
+            try:
+                await finalizer(**{name: self._resources[kind] for name, kind in wanted.items()})
+            except (asyncio.CancelledError, SystemExit) as error:
+                if self._shared.halted or self._stop.is_set():
+                    raise
+                raise RuntimeError(f"the finalizer {finalizer.__name__!r} raised {error!r}") from error
             self._hook(FinalizerEnded(finalizer.__name__, time.monotonic() - started))
         await self._store.finalized(seen)
 
