@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from streamflow.engine.channel import Channel
 from streamflow.engine.executors import Call, executor
 from streamflow.engine.feeder import Feeder
+from streamflow.engine.figures import Span, StageFigures, Summary, shares
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
@@ -34,55 +35,6 @@ from streamflow.storage.store import Item, Plan, Store
 
 QUIET = 5.0
 """Seconds without anything to do after which a daemon runs its finalizers."""
-
-
-@dataclass(frozen=True, slots=True)
-class StageFigures:
-    """One stage at a moment: items by state since the run began, and shares of its workers' time by what they did."""
-
-    queued: int
-    active: int
-    parked: int
-    done: int
-    skipped: int
-    dead: int
-    retries: int
-    capacity: int
-    workers: int
-    shares: Mapping[str, float] = field(default_factory=dict)
-
-
-class Span(NamedTuple):
-    """One call of a stage's function: by which worker, from when to when in seconds since the run's start."""
-
-    stage: str
-    worker: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a run ended. `error` is what stopped it; `stopped_by` names the signal. `seconds` is wall time.
-
-    `refused` counts records of sources that cannot be stored.
-    """
-
-    pipeline: str
-    stages: Mapping[str, StageFigures]
-    seconds: float
-    error: Exception | None = None
-    stopped_by: str | None = None
-    spans: Sequence[Span] = ()
-    refused: int = 0
-
-    @property
-    def dead(self) -> int:
-        return sum(figures.dead for figures in self.stages.values())
-
-    @property
-    def retries(self) -> int:
-        return sum(figures.retries for figures in self.stages.values())
 
 
 class Run:
@@ -130,6 +82,7 @@ class Run:
         self._stopped_by: str | None = None
         self._error: Exception | None = None
         self._started = 0.0
+        self._state: Literal["starting", "running", "stopping"] = "starting"
 
     async def __call__(self) -> Summary:
         """Run to the end. Raises what a source, a finalizer or the store raised; stage failures are items' ends."""
@@ -169,13 +122,27 @@ class Run:
         self._stopped_by = reason
         self._stop.set()
 
+    @property
+    def state(self) -> Literal["starting", "running", "stopping"]:
+        """Stopping is also a batch run that has drained: nothing more comes into it."""
+        if self._stop.is_set():
+            return "stopping"
+        return self._state
+
+    @property
+    def sequential(self) -> bool:
+        return self._sequential
+
+    @property
+    def looks(self) -> Mapping[str, Counter[str]]:
+        """How often the workers of each stage were seen at what, since the run began."""
+        return self._watchdog.looks if self._state != "starting" else {}
+
     def figures(self) -> dict[str, StageFigures]:
         """Live figures of each stage."""
         return {name: self._stage_figures(pool) for name, pool in self.pools.items()}
 
     def _stage_figures(self, pool: Pool) -> StageFigures:
-        looks = self._watchdog.looks[pool.stage.name]
-        total = sum(looks.values())
         return StageFigures(
             queued=0 if self._sequential else len(pool.channel),
             active=pool.active,
@@ -186,7 +153,8 @@ class Run:
             retries=pool.retries,
             capacity=pool.channel.capacity,
             workers=pool.stage.workers,
-            shares={what: count / total for what, count in looks.most_common()} if total else {},
+            shares=shares(self.looks.get(pool.stage.name, Counter())),
+            paused=pool.channel.held,
         )
 
     def _plan(self) -> Plan:
@@ -248,6 +216,7 @@ class Run:
 
     async def _flow_in_group(self) -> None:
         async with asyncio.TaskGroup() as group:
+            self._state = "running"
             workers = self._start_workers(group)
             helpers = [group.create_task(self._watchdog.watch(), name="streamflow watchdog")]
             helpers.append(group.create_task(self._tell_differences(), name="streamflow differences"))
@@ -334,11 +303,14 @@ class Run:
     # --- drain -----------------------------------------------------------------------------------------------------
 
     async def _control(self) -> None:
-        """Run finalizers at quiet; return when a batch run has drained."""
+        """Run finalizers at quiet; return when a batch run has drained. From then on nothing comes into it."""
         tally = self.tally
         if not self._daemon:
-            await tally.wait(lambda: tally.quiet)
-            await self._finalize()
+            while self._state == "running":
+                await tally.wait(lambda: tally.quiet)
+                await self._finalize()
+                if tally.quiet:  # else dead letters were called back meanwhile
+                    self._state = "stopping"
             return
         loop = asyncio.get_running_loop()
         tally.emptied = loop.time()  # what an earlier run left is fed first

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from streamflow.engine.figures import StageFigures, shares
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, StageFigures
+from streamflow.engine.run import Run
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 
@@ -17,8 +18,9 @@ WINDOW = 10.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A run at one moment. `seconds` since its start; `waits` is what most of a stage's workers are at; `eta` is in
-    seconds, None while unknown; `more` says that sources may still bring items."""
+    """A run at one moment. `seconds` since its start; `waits` is what most of a stage's workers are at; `shares` are
+    those of their time over the window; `eta` is in seconds, None while unknown; `more` says that sources may still
+    bring items."""
 
     seconds: float
     stages: Mapping[str, StageFigures]
@@ -27,6 +29,7 @@ class View:
     limits: Sequence[LimitState]
     eta: float | None
     more: bool
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Observer:
@@ -36,7 +39,7 @@ class Observer:
         self._run = run
         self._limits = limits
         self._started = started
-        self._seen: deque[tuple[float, dict[str, int]]] = deque([(started, {})])
+        self._seen: deque[tuple[float, dict[str, int], dict[str, Counter[str]]]] = deque([(started, {}, {})])
 
     def look(self, now: float) -> View:
         run = self._run
@@ -44,8 +47,9 @@ class Observer:
         ended = {name: _ended(stage) for name, stage in figures.items()}
         while len(self._seen) > 1 and self._seen[1][0] <= now - WINDOW:
             self._seen.popleft()
-        then, before = self._seen[0]
-        self._seen.append((now, ended))
+        then, before, looked = self._seen[0]
+        looks = {name: counts.copy() for name, counts in run.looks.items()}
+        self._seen.append((now, ended, looks))
         span = max(now - then, 0.001)
         rates = {name: (count - before.get(name, 0)) / span for name, count in ended.items()}
         in_sight = sum(stage.queued + stage.active + stage.parked for stage in figures.values())
@@ -63,6 +67,7 @@ class Observer:
                 blocked=_blocked(run),
             ),
             more=run.tally.feeding > 0,
+            shares={name: shares(counts - looked.get(name, Counter())) for name, counts in looks.items()},
         )
 
 

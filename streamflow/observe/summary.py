@@ -7,9 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamflow.engine.run import StageFigures, Summary
+from streamflow.engine.figures import StageFigures, Summary
 from streamflow.limits.allowance import Allowance, LimitState
-from streamflow.observe.progress import duration
+from streamflow.observe.words import duration
 from streamflow.storage.inspect import DeadLetter
 
 SHORTEST = 1.0

@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamflow.engine.figures import Summary
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, Summary
+from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.events import Event
 from streamflow.limits.retry import Retry

@@ -1,0 +1,64 @@
+"""What a run tells of itself in figures: at a moment, and at its end."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+
+@dataclass(frozen=True, slots=True)
+class StageFigures:
+    """One stage at a moment: items by state since the run began, and shares of its workers' time by what they did."""
+
+    queued: int
+    active: int
+    parked: int
+    done: int
+    skipped: int
+    dead: int
+    retries: int
+    capacity: int
+    workers: int
+    shares: Mapping[str, float] = field(default_factory=dict)
+    paused: bool = False
+
+
+class Span(NamedTuple):
+    """One call of a stage's function: by which worker, from when to when in seconds since the run's start."""
+
+    stage: str
+    worker: str
+    start: float
+    end: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """How a run ended. `error` is what stopped it; `stopped_by` names the signal. `seconds` is wall time.
+
+    `refused` counts records of sources that cannot be stored.
+    """
+
+    pipeline: str
+    stages: Mapping[str, StageFigures]
+    seconds: float
+    error: Exception | None = None
+    stopped_by: str | None = None
+    spans: Sequence[Span] = ()
+    refused: int = 0
+
+    @property
+    def dead(self) -> int:
+        return sum(figures.dead for figures in self.stages.values())
+
+    @property
+    def retries(self) -> int:
+        return sum(figures.retries for figures in self.stages.values())
+
+
+def shares(looks: Counter[str]) -> dict[str, float]:
+    """Counts as shares of their sum, the largest first."""
+    total = sum(looks.values())
+    return {what: count / total for what, count in looks.most_common()} if total else {}
