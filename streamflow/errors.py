@@ -18,6 +18,7 @@ StreamflowError
 │       ├── DatabaseTooNew
 │       ├── DatabaseDamaged
 │       └── JournalMismatch    pending rows that no stage of the pipeline can take
+├── ControlError               the process that holds the workspace does not answer as it should
 ├── StorageError               a completion could not be committed
 │   └── WriterStopped          nothing can be committed any more; the run stops
 ├── StageTimeout               a stage's function ran past its deadline; retried
@@ -125,6 +126,10 @@ class DatabaseDamaged(WorkspaceError):
 
 class JournalMismatch(WorkspaceError):
     """The journal holds pending items that no stage of this pipeline can take."""
+
+
+class ControlError(StreamflowError):
+    """The process that holds a workspace does not answer, or not as it should."""
 
 
 class StorageError(StreamflowError):

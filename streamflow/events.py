@@ -129,6 +129,17 @@ class Draining:
     grace: float
 
 
+@dataclass(frozen=True, slots=True)
+class ControlUnavailable:
+    """The run cannot be asked through its control socket; it goes on without."""
+
+    workspace: str
+    reason: str
+
+
+DRAINED = "streamflow drain"
+"""The reason of a run that was stopped through its control socket."""
+
 Event = (
     RunStarted
     | UncleanEnd
@@ -144,6 +155,7 @@ Event = (
     | LimitPaused
     | FinalizerEnded
     | Draining
+    | ControlUnavailable
 )
 
 Hook = Callable[[Event], None]

@@ -24,6 +24,8 @@ from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
 from streamflow.errors import CredentialsRefused, ServiceError, UsageError
 from streamflow.events import (
+    DRAINED,
+    ControlUnavailable,
     Draining,
     Event,
     ItemDied,
@@ -212,6 +214,8 @@ class _Session:
         if isinstance(event, RecordRefused):
             tell(f"A record of source {event.source!r} was refused: {event.error}")
         if isinstance(event, Draining):
+            if event.reason == DRAINED:
+                self._signalled = self._signalled or DRAINED  # a signal that follows is the second
             error = self._run.error if self._run is not None else None
             code = _error_code(error) if error is not None else _signal_code(self._signalled or signal.SIGTERM.name)
             self._leave_after(event.grace + AT_ONCE, event.reason, code)
@@ -319,7 +323,7 @@ def _why(error: Exception) -> str:
 
 
 def _signal_code(name: str) -> int:
-    return 128 + signal.Signals[name]
+    return 128 + (signal.SIGTERM if name == DRAINED else signal.Signals[name])
 
 
 def _line_for(event: Event) -> tuple[str, str]:
@@ -327,7 +331,7 @@ def _line_for(event: Event) -> tuple[str, str]:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     if isinstance(event, ItemSkipped | ItemRetried):
         return "debug" if isinstance(event, ItemSkipped) else "info", name
-    noteworthy = isinstance(event, ItemDied | LimitPaused) or name in (
+    noteworthy = isinstance(event, ItemDied | LimitPaused | ControlUnavailable) or name in (
         "contents_differ",
         "stage_stuck",
         "loop_blocked",

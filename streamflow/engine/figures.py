@@ -22,6 +22,7 @@ class StageFigures:
     capacity: int
     workers: int
     shares: Mapping[str, float] = field(default_factory=dict)
+    paused: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,3 +47,9 @@ class Summary:
     @property
     def retries(self) -> int:
         return sum(figures.retries for figures in self.stages.values())
+
+
+def shares(seconds: Mapping[str, float]) -> dict[str, float]:
+    """Times as shares of their sum, the largest first."""
+    total = sum(seconds.values())
+    return {what: seconds[what] / total for what in sorted(seconds, key=lambda what: -seconds[what]) if seconds[what]}

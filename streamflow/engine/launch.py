@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from streamflow.engine.context import Context
+from streamflow.engine.control.answers import controlled
 from streamflow.engine.figures import Summary
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
@@ -87,6 +88,7 @@ async def run_pipeline(
             trace=trace,
             beside=keeping(limits, store),
         )
+        await stack.enter_async_context(controlled(workspace, run, store, limits, hook))
         started(run, limits)
         return await run()
 

@@ -15,12 +15,12 @@ import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from streamflow.engine.channel import Channel
 from streamflow.engine.executors import executor
 from streamflow.engine.feeder import Feeder
-from streamflow.engine.figures import StageFigures, Summary
+from streamflow.engine.figures import StageFigures, Summary, shares
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
@@ -98,6 +98,7 @@ class Run:
         self._stopped_by: str | None = None
         self._error: Exception | None = None
         self._started = 0.0
+        self._state: Literal["starting", "running", "stopping"] = "starting"
 
     async def __call__(self) -> Summary:
         """Run to the end. Raises what a source, a finalizer or the store raised; stage failures are items' ends."""
@@ -138,13 +139,27 @@ class Run:
         self._stopped_by = reason
         self._stop.set()
 
+    @property
+    def state(self) -> Literal["starting", "running", "stopping"]:
+        """Stopping is also a batch run that has drained: nothing more comes into it."""
+        if self._stop.is_set():
+            return "stopping"
+        return self._state
+
+    @property
+    def sequential(self) -> bool:
+        return self._sequential
+
+    @property
+    def looks(self) -> Mapping[str, Mapping[str, float]]:
+        """For how many seconds the workers of each stage were seen at what, since the run began."""
+        return self._watchdog.looks if self._state != "starting" else {}
+
     def figures(self) -> dict[str, StageFigures]:
         """Live figures of each stage."""
         return {name: self._stage_figures(pool) for name, pool in self.pools.items()}
 
     def _stage_figures(self, pool: Pool) -> StageFigures:
-        looks = self._watchdog.looks[pool.stage.name]
-        total = sum(looks.values())
         return StageFigures(
             queued=0 if self._sequential else len(pool.channel),
             active=pool.active,
@@ -155,7 +170,8 @@ class Run:
             retries=pool.retries,
             capacity=pool.channel.capacity,
             workers=pool.stage.workers,
-            shares={what: looks[what] / total for what in sorted(looks, key=lambda what: -looks[what]) if looks[what]},
+            shares=shares(self.looks.get(pool.stage.name, {})),
+            paused=pool.channel.held,
         )
 
     def _plan(self) -> Plan:
@@ -248,6 +264,7 @@ class Run:
 
     async def _flow_in_group(self) -> None:
         async with asyncio.TaskGroup() as group:
+            self._state = "running"
             workers = self._start_workers(group)
             helpers = self._start_watching(group)
             feeding = self._start_feeding(group, helpers)
@@ -368,11 +385,14 @@ class Run:
     # --- drain -----------------------------------------------------------------------------------------------------
 
     async def _control(self) -> None:
-        """Run finalizers at quiet; return when a batch run has drained."""
+        """Run finalizers at quiet; return when a batch run has drained. From then on nothing comes into it."""
         tally = self.tally
         if not self._daemon:
-            await tally.wait(lambda: tally.quiet)
-            await self._finalize()
+            while self._state == "running":
+                await tally.wait(lambda: tally.quiet)
+                await self._finalize()
+                if tally.quiet:  # else dead letters were called back meanwhile
+                    self._state = "stopping"
             return
         loop = asyncio.get_running_loop()
         tally.emptied = loop.time()  # what an earlier run left is fed first

@@ -9,7 +9,7 @@ from typing import Any
 
 from streamflow.engine.figures import StageFigures, Summary
 from streamflow.limits.allowance import Allowance, LimitState
-from streamflow.observe.progress import duration
+from streamflow.observe.words import duration
 from streamflow.storage.inspect import DeadLetter
 
 SHORTEST = 1.0
