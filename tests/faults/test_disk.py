@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from tests.cli.harness import environment
-from tests.faults.small_disk import WORDS
+from tests.cli.harness import cli, environment, write_words
+from tests.faults.small_disk import PIPELINE, WORDS
 
 
 def _may_mount() -> bool:
@@ -63,3 +63,48 @@ def test_a_run_on_a_full_disk_can_be_stopped_and_loses_nothing(tmp_path: Path) -
     assert played["finally"]["done"] == WORDS
     assert played["finally"]["dead"] == played["finally"]["skipped"] == 0
     assert (played["files"], played["left over"]) == (WORDS, [])
+
+
+@needs_mounts
+def test_a_file_system_for_reading_only_is_told_as_such(tmp_path: Path) -> None:
+    (tmp_path / "tiny.py").write_text(PIPELINE, encoding="utf-8")
+    (tmp_path / "disk").mkdir()
+    mount = 'mount -t tmpfs -o ro none disk && exec "$@"'
+    command = [sys.executable, "-m", "streamflow.cli", "run", "tiny.py:pipeline", "-w", "disk/work"]
+    played = subprocess.run(
+        ["unshare", "-rm", "sh", "-c", mount, "sh", *command],
+        cwd=tmp_path,
+        env=environment({"PYTHONPATH": str(Path(__file__).parents[2])}),
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert played.returncode == 2
+    assert "Mount its file system for writing" in played.stderr
+    assert "Traceback" not in played.stderr
+
+
+LIMITED = """
+import resource
+
+_, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, hard))
+"""
+
+
+def test_a_disk_that_fails_stops_the_run_with_what_to_do_and_loses_nothing(tmp_path: Path) -> None:
+    """A limit on the size of files makes SQLite's writes fail as a broken disk would."""
+    (tmp_path / "tiny.py").write_text(LIMITED + PIPELINE, encoding="utf-8")
+    write_words(tmp_path, *(f"word{n:03}" for n in range(WORDS)))
+    failed = cli(tmp_path, "run", "tiny.py:pipeline", "words.txt", "-w", "work")
+    assert failed.returncode == 1
+    assert "disk I/O error" in failed.stderr
+    assert "ulimit -f" in failed.stderr
+    counts = json.loads(cli(tmp_path, "status", "-w", "work", "--json").stdout)["stages"]["keep"]
+    assert counts["dead"] == 0
+    assert counts["done"] < WORDS
+    (tmp_path / "tiny.py").write_text(PIPELINE, encoding="utf-8")
+    assert cli(tmp_path, "run", "tiny.py:pipeline", "words.txt", "-w", "work").returncode == 0
+    counts = json.loads(cli(tmp_path, "status", "-w", "work", "--json").stdout)["stages"]["keep"]
+    assert (counts["done"], counts["dead"]) == (WORDS, 0)
