@@ -124,11 +124,12 @@ class SqliteStore:
     async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool) -> Opened:
         self._connection = connection
         self._stages = plan.stages
+        version = await _version(connection, self._path)  # first: a database that is refused stays as it is
         await connection.execute("PRAGMA journal_mode = WAL")
         await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         # No temporary files: the disk that they would lie on may be another, and full while the workspace's has room.
         await connection.execute("PRAGMA temp_store = MEMORY")
-        await _migrate(connection, self._path)
+        await _migrate(connection, version)
         meta: dict[str, str] = dict(await connection.execute_fetchall("SELECT * FROM streamflow_meta"))  # type: ignore[arg-type]
         owner = meta.setdefault("pipeline", plan.pipeline)
         if owner != plan.pipeline:
@@ -325,7 +326,8 @@ async def _one(connection: aiosqlite.Connection, sql: str, *parameters: Any) -> 
     return tuple(row)
 
 
-async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
+async def _version(connection: aiosqlite.Connection, path: Path) -> int:
+    """The version of the database's schema, 0 of one that is empty. Raises WorkspaceError for one that is not ours."""
     (version,) = await _one(connection, "PRAGMA user_version")
     (application,) = await _one(connection, "PRAGMA application_id")
     (tables,) = await _one(connection, "SELECT count(*) FROM sqlite_schema")
@@ -336,6 +338,10 @@ async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
             f"{path} has schema {version}, this streamflow knows up to {SCHEMA}: it was written by a newer release; "
             "upgrade streamflow, or use another workspace"
         )
+    return int(version)
+
+
+async def _migrate(connection: aiosqlite.Connection, version: int) -> None:
     for number in range(version, SCHEMA):
         # One transaction per step, version included: a killed migration starts over.
         await connection.executescript(
@@ -350,6 +356,15 @@ async def _make_tables(connection: aiosqlite.Connection, tables: Iterable[Table]
         present = [row[1] for row in await connection.execute_fetchall(f'PRAGMA table_info("{table.name}")')]
         for statement in table.additions(present):
             await connection.execute(statement)
+
+
+def engine_tables(version: int) -> dict[str, set[str]]:
+    """The engine's own tables in a schema of this version, with their columns."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for migration in _MIGRATIONS[:version]:
+            connection.executescript(migration)
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {name: {row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')} for name in names}
 
 
 def foreign(path: Path) -> WorkspaceError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import sqlite3
 import tempfile
 from enum import StrEnum
@@ -98,32 +99,32 @@ def has_room(folder: Path) -> bool:
 
 def advice(found: Trouble | None, workspace: Path) -> str:
     """What to do, as the end of a message."""
-    where = f"-w {workspace}"
+    if found in PASSING:
+        return remedy(found, workspace)
+    return f"{remedy(found, workspace)}; `streamflow doctor -w {shlex.quote(str(workspace))}` tells more"
+
+
+def remedy(found: Trouble | None, workspace: Path) -> str:
+    """The same, for whoever has called the doctor already."""
     match found:
         case Trouble.FULL:
-            return f"make room on the disk of {workspace}; `streamflow prune {where}` frees what is no longer needed"
+            return f"make room on the disk of {workspace}"
         case Trouble.LOCKED:
             return "close the other program that writes to it, such as a database browser"
         case Trouble.FAILING:
-            return (
-                "look at the disk's health and at its limits (`dmesg`, `ulimit -f`), then check the database: "
-                f"`streamflow doctor {where}`"
-            )
+            return "look at the disk's health and at the limits that hold for you (`dmesg`, `ulimit -f`)"
         case Trouble.UNOPENABLE:
             return f"check the rights of {workspace} and of what is in it, and how many files may be open (`ulimit -n`)"
         case Trouble.READ_ONLY:
             return (
-                f"mount its file system for writing, or change the rights of {workspace} and of what is in it, "
-                "or choose another workspace (-w)"
+                f"mount its file system for writing, or change the rights of {workspace} and of what is in it, or "
+                "choose another workspace (-w)"
             )
         case Trouble.DAMAGED:
             return (
-                f"`streamflow doctor {where}` tells how far; restore a copy, or save what is readable "
-                "(`sqlite3 streamflow.db .recover`) and move it away to start anew"
+                "restore a copy, or save what is readable (`sqlite3 streamflow.db .recover`) and move it away to start "
+                "anew"
             )
         case Trouble.CHANGED:
-            return (
-                "a table was dropped or changed by somebody else than streamflow; restore a copy "
-                f"(`streamflow doctor {where}` tells what is missing)"
-            )
-    return f"check it with `streamflow doctor {where}`"
+            return "restore a copy: a table was dropped or changed by somebody else than streamflow"
+    return "run it again; if that does not help, restore a copy"
