@@ -140,14 +140,17 @@ class Writer:
         await self._write(note)
 
     async def keep(self, texts: Mapping[str, str]) -> None:
-        """Write names and values into `streamflow_meta`, in a transaction of their own."""
+        """Write names and values into `streamflow_meta`, in a transaction of their own. A full disk is not waited out.
+
+        Raises StorageError when they cannot be written.
+        """
 
         def write(connection: sqlite3.Connection) -> None:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany(_KEEP, list(texts.items()))
 
-        if self._dead is not None or self._closing:
+        if self._dead is not None or self._closing.is_set():
             raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
         try:
             await self.connection.execute(TRANSACTION, (write,))
