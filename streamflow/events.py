@@ -115,6 +115,23 @@ class LimitPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageBlocked:
+    """Nothing can be saved for now: the disk is full, or another program has locked the database. It is waited for."""
+
+    reason: str
+    workspace: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageResumed:
+    """What was waited for is over, after `seconds`."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FinalizerEnded:
     finalizer: str
     seconds: float
@@ -153,6 +170,8 @@ Event = (
     | StageStuck
     | LoopBlocked
     | LimitPaused
+    | StorageBlocked
+    | StorageResumed
     | FinalizerEnded
     | Draining
     | ControlUnavailable

@@ -11,7 +11,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from streamflow.cli import bench, dead, demo, export, graph, journal, retry, run, simulate, status, steer, watch
+from streamflow.cli import bench, dead, demo, doctor, export, graph, journal, retry, run, simulate, status, steer, watch
 from streamflow.cli.output import tell
 from streamflow.errors import ControlError, UsageError
 
@@ -36,6 +36,7 @@ app.command()(demo.demo)
 app.command()(bench.bench)
 app.command()(simulate.simulate)
 app.command()(graph.graph)
+app.command()(doctor.doctor)
 app.command()(retry.retry)
 app.add_typer(dead.app, name="dead")
 app.add_typer(journal.app, name="journal")

@@ -37,6 +37,8 @@ from streamflow.events import (
     RunStarted,
     SourceEnded,
     StageStuck,
+    StorageBlocked,
+    StorageResumed,
     UncleanEnd,
 )
 from streamflow.limits.allowance import LimitState
@@ -45,14 +47,18 @@ from streamflow.observe import summary as reports
 from streamflow.observe.log import Log
 from streamflow.observe.progress import displayed
 from streamflow.observe.stats import Observer
+from streamflow.observe.words import duration
 from streamflow.settings import load_settings
 from streamflow.storage import inspect
+from streamflow.storage.trouble import Trouble
 
 DONE, FAILED, DEAD_LETTERS, CREDENTIALS, UNAVAILABLE = 0, 1, 3, 4, 5
 AT_ONCE = 5.0
 """Seconds that a run has to end once all its work is cancelled."""
 _LETTERS = 20
 """Dead letters that a report holds at most."""
+_WAITED_FOR: Mapping[str, str] = {Trouble.FULL: "room", Trouble.LOCKED: "another program to let go of the database"}
+_GOES_ON = "Nothing is lost; it goes on by itself."
 
 log = structlog.get_logger("streamflow")
 
@@ -213,6 +219,10 @@ class _Session:
             self._empty_sources += 1
         if isinstance(event, RecordRefused):
             tell(f"A record of source {event.source!r} was refused: {event.error}")
+        if isinstance(event, StorageBlocked):
+            tell(f"{event.reason}: waiting for {_WAITED_FOR[event.reason]} in {event.workspace}. {_GOES_ON}")
+        if isinstance(event, StorageResumed):
+            tell(f"No longer {event.reason}, after {duration(event.seconds)}; going on.")
         if isinstance(event, Draining):
             if event.reason == DRAINED:
                 self._signalled = self._signalled or DRAINED  # a signal that follows is the second
@@ -331,7 +341,7 @@ def _line_for(event: Event) -> tuple[str, str]:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     if isinstance(event, ItemSkipped | ItemRetried):
         return "debug" if isinstance(event, ItemSkipped) else "info", name
-    noteworthy = isinstance(event, ItemDied | LimitPaused | ControlUnavailable) or name in (
+    noteworthy = isinstance(event, ItemDied | LimitPaused | StorageBlocked | ControlUnavailable) or name in (
         "contents_differ",
         "stage_stuck",
         "loop_blocked",

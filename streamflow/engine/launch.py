@@ -22,6 +22,7 @@ from streamflow.settings import Settings, StageSettings, load_settings
 from streamflow.sources.files import Inputs
 from streamflow.storage.files import FileStore
 from streamflow.storage.lock import WorkspaceLock
+from streamflow.storage.patience import Patience
 from streamflow.storage.reader import Reader
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Store
@@ -63,9 +64,10 @@ async def run_pipeline(
     inputs.check()
     async with AsyncExitStack() as stack:
         stack.enter_context(WorkspaceLock(workspace))
+        patience = Patience(workspace, hook)
         if store is None:
-            store = SqliteStore(workspace / DATABASE, synchronous=settings.storage.synchronous)
-        files = FileStore(workspace / "files")
+            store = SqliteStore(workspace / DATABASE, synchronous=settings.storage.synchronous, patience=patience)
+        files = FileStore(workspace / "files", patience=patience)
         await files.sweep()
         session = await stack.enter_async_context(open_session())
         limits = Registry(hook=hook)
@@ -87,6 +89,7 @@ async def run_pipeline(
             grace=settings.grace,
             trace=trace,
             beside=keeping(limits, store),
+            storage_patience=patience,
         )
         await stack.enter_async_context(controlled(workspace, run, store, limits, hook))
         started(run, limits)

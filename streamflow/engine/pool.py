@@ -17,6 +17,7 @@ from streamflow.deadline import NEVER, current
 from streamflow.engine.channel import ChannelClosed, QueueFull
 from streamflow.engine.executors import Call
 from streamflow.engine.feeder import Feeder
+from streamflow.engine.held import Held
 from streamflow.engine.shared import Shared, Slot
 from streamflow.engine.stage import Batch, Stage
 from streamflow.engine.stream import Stream
@@ -24,6 +25,7 @@ from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageEr
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.retry import Again, Decision, GiveUp, Stop
 from streamflow.storage.store import Completion, Item, State
+from streamflow.storage.trouble import Trouble, trouble
 
 BREATH = 0.005
 """Seconds after which a worker that never had to wait lets the others run."""
@@ -50,6 +52,7 @@ class Pool:
         self.done = self.skipped = self.dead = self.retries = 0
         self.stopping = False
         self._special: Handle | None = None
+        self._held = Held(shared.patience)
         if stage.batch is not None:
             self._special = self._handle_gathered
         elif stage.signature.streams:
@@ -267,6 +270,8 @@ class Pool:
         error = self._meaning(error, slot)
         if not isinstance(error, Exception) or isinstance(error, WriterStopped):
             raise error
+        if trouble(error) is Trouble.FULL:
+            return await self._held.keep(item, slot, error, self.work)
         text = told(error)
         if isinstance(error, Skip):
             await self._settle(item, State.SKIPPED, slot, error=error.reason)
@@ -367,6 +372,7 @@ class Pool:
     async def _handle_batch(self, items: list[Item], slot: Slot) -> None:
         """One attempt at a batch; if it fails whole, its items are tried one by one."""
         slot.items = items
+        found_full: list[tuple[Item, Exception]] = []
         now = time.time()
         for item in items:
             item.started = now
@@ -397,7 +403,12 @@ class Pool:
         else:
             async with asyncio.TaskGroup() as group:
                 for item, outcome in zip(items, outcomes, strict=True):
-                    group.create_task(self._end(item, slot, outcome))
+                    if isinstance(outcome, Exception) and trouble(outcome) is Trouble.FULL:
+                        found_full.append((item, outcome))
+                    else:
+                        group.create_task(self._end(item, slot, outcome))
+            for item, outcome in found_full:  # one by one: each holds the worker
+                await self._failed(item, slot, outcome)
         slot.items = ()
 
     async def _one_by_one(self, items: Sequence[Item], slot: Slot) -> None:

@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +25,7 @@ from streamflow.engine.figures import StageFigures, Summary, shares
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
-from streamflow.engine.shared import Route, Shared
+from streamflow.engine.shared import Route, Shared, Slot
 from streamflow.engine.stage import read_signature
 from streamflow.engine.tally import Tally
 from streamflow.engine.trace import Span, traced
@@ -42,6 +43,7 @@ from streamflow.events import (
 )
 from streamflow.record import record_type
 from streamflow.sources.files import Inputs
+from streamflow.storage.patience import Patience
 from streamflow.storage.store import Item, Opened, Plan, Store
 
 QUIET = 5.0
@@ -74,6 +76,7 @@ class Run:
         grace: float = 30.0,
         trace: bool = False,
         beside: AbstractAsyncContextManager[None] | None = None,
+        storage_patience: Patience | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.tally = Tally()
@@ -89,6 +92,7 @@ class Run:
         self._grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
+        self._patience = storage_patience if storage_patience is not None else Patience(workspace, hook)
         self._spans: list[Span] = []
         self._intakes: list[Intake] = []
         # Whether one worker serves all stages now, one item at a time.
@@ -159,6 +163,10 @@ class Run:
         """Live figures of each stage."""
         return {name: self._stage_figures(pool) for name, pool in self.pools.items()}
 
+    def at(self, slot: Slot) -> str:
+        """What a worker is at: `input`, `work`, or what it waits for."""
+        return self._shared.at(slot)
+
     def _stage_figures(self, pool: Pool) -> StageFigures:
         return StageFigures(
             queued=0 if self._sequential else len(pool.channel),
@@ -200,7 +208,15 @@ class Run:
         place, places = 0, sum(stage.workers * stage.in_hand for stage in stages)
         self._in_flight = self._store.in_flight(places)
         self._shared = Shared(
-            self._store, channels, routes, self.tally, self._hook, self._abort, clock, self._in_flight.places
+            self._store,
+            channels,
+            routes,
+            self.tally,
+            self._hook,
+            self._abort,
+            clock,
+            self._in_flight.places,
+            self._patience,
         )
         for stage in stages:
             call = await stack.enter_async_context(executor(stage, self._resources, self._workspace))
@@ -211,7 +227,7 @@ class Run:
             place += stage.workers * stage.in_hand
         slots = [slot for pool in self.pools.values() for slot in pool.slots]
         tick = min(0.1, *(stage.timeout / 10 for stage in stages)) if stages else 0.1
-        self._watchdog = Watchdog(slots, self._hook, tick=max(0.01, tick))
+        self._watchdog = Watchdog(slots, self._hook, self._shared.at, tick=max(0.01, tick))
 
     def _tell_of_unclean_end(self, opened: Opened) -> None:
         if opened.in_flight:
@@ -410,8 +426,9 @@ class Run:
         for finalizer in self.pipeline.finalizers:
             started = time.monotonic()
             wanted = read_signature(finalizer, f"finalizer {finalizer.__name__!r}").resources
+            given = {name: self._resources[kind] for name, kind in wanted.items()}
             try:
-                await finalizer(**{name: self._resources[kind] for name, kind in wanted.items()})
+                await self._patience.persist(partial(finalizer, **given), costly=True)
             except (asyncio.CancelledError, SystemExit) as error:
                 if self._shared.halted or self._stop.is_set():
                     raise

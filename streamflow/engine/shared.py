@@ -13,6 +13,7 @@ from streamflow.engine.channel import Channel
 from streamflow.engine.tally import Tally
 from streamflow.events import Hook
 from streamflow.record import Key
+from streamflow.storage.patience import Patience
 from streamflow.storage.store import Item, Store
 
 
@@ -72,6 +73,7 @@ class Shared:
     clock: Callable[[], float]
     places: memoryview
     """The ids of the items in flight, where the store is durable: see `storage.inflight`."""
+    patience: Patience
     random: Callable[[], float] = random.SystemRandom().random
     halted: bool = False
     """Whether the run is cancelling its tasks. A task's own count of cancellations does not tell: before Python 3.13 a
@@ -84,3 +86,11 @@ class Shared:
         self.halted = True
         for channel in self.channels.values():
             channel.close()
+
+    def at(self, slot: Slot) -> str:
+        """What a worker is at: `input`, `work`, or what it waits for."""
+        if not slot.items:
+            return "input"
+        if slot.waiting == "writer" and self.patience.reason is not None:
+            return f"writer ({self.patience.reason})"
+        return slot.waiting or slot.deadline.waiting or "work"

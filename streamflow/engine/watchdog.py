@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamflow.deadline import NEVER
@@ -28,9 +28,10 @@ class Watchdog:
     others from running, and `loop` where another stage's did.
     """
 
-    def __init__(self, slots: Sequence[Slot], hook: Hook, *, tick: float) -> None:
+    def __init__(self, slots: Sequence[Slot], hook: Hook, at: Callable[[Slot], str], *, tick: float) -> None:
         self._slots = slots
         self._hook = hook
+        self._at = at
         self._tick = tick
         self._expired_at: dict[Slot, float] = {}
         self.looks: dict[str, dict[str, float]] = {slot.stage: defaultdict(float) for slot in slots}
@@ -54,7 +55,7 @@ class Watchdog:
         holds = sum(seen.held.values())
         late = max(0.0, seconds - self._tick) if holds else 0.0
         for slot in self._slots:
-            at, looks = _at(slot), self.looks[slot.stage]
+            at, looks = self._at(slot), self.looks[slot.stage]
             if not holds:
                 looks[at] += seconds
                 continue
@@ -101,9 +102,3 @@ def _coroutine(awaited: Any) -> tuple[Any, Any]:
         if hasattr(awaited, frame):
             return getattr(awaited, frame), getattr(awaited, inner)
     return None, None
-
-
-def _at(slot: Slot) -> str:
-    if not slot.items:
-        return "input"
-    return slot.waiting or slot.deadline.waiting or "work"

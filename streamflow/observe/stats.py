@@ -154,5 +154,5 @@ def _blocked(run: Run) -> Counter[tuple[str, str]]:
 
 
 def _waits(run: Run, name: str) -> str:
-    seen = Counter(slot.waiting or slot.deadline.waiting or "work" for slot in run.pools[name].slots if slot.items)
+    seen = Counter(run.at(slot) for slot in run.pools[name].slots if slot.items)
     return seen.most_common(1)[0][0] if seen else ""

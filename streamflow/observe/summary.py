@@ -90,6 +90,8 @@ def advice(found: Bottleneck) -> str:
             f"{where}mostly waiting for the limit of {name} ({_allowance(found.limit.effective)}).\n"
             f"More workers would not help. If {name} allows you more, say so in [services.{name}] of streamflow.toml."
         )
+    if found.at.startswith("writer ("):
+        return f"{where}mostly waiting until something could be saved: {found.at[8:-1]}."
     if found.at == "writer":
         return f'{where}mostly with saving. A faster disk would help, or synchronous = "NORMAL" in [storage].'
     if found.runs_in == "process":

@@ -2,6 +2,9 @@
 `inspect`.
 
 WAL with `synchronous=FULL`: a commit that returned survives a power cut. With NORMAL it survives the process's end.
+
+At the start the database must be usable at once, or it is refused with what to do. From then on a full disk and another
+program's lock are waited out (`patience`).
 """
 
 from __future__ import annotations
@@ -27,9 +30,11 @@ from streamflow.errors import (
 )
 from streamflow.record import RecordType
 from streamflow.storage.inflight import InFlight, left_in_flight
+from streamflow.storage.patience import Patience
 from streamflow.storage.store import Completion, Counts, Difference, Item, Opened, Plan, State
 from streamflow.storage.suspects import Verdict, judge
 from streamflow.storage.tables import Table
+from streamflow.storage.trouble import Trouble, advice, diagnose
 from streamflow.storage.writer import TRANSACTION, Epoch, WriteConnection, Writer
 
 SCHEMA = 1
@@ -39,6 +44,8 @@ APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the
 
 _KEPT = "kept:"
 """Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
+_SLICE = 1.0
+"""Seconds that SQLite waits for another's lock in one call: between two of them a run can be stopped."""
 
 # Migrations[n] brings a database of version n to n + 1. A released one never changes.
 _MIGRATIONS: tuple[str, ...] = (
@@ -70,18 +77,27 @@ log = structlog.get_logger("streamflow.storage")
 
 
 class SqliteStore:
-    """See the module's text. One per workspace, held by the process that holds the workspace's lock."""
+    """See the module's text. One per workspace, held by the process that holds the workspace's lock.
+
+    `busy_timeout` is how long another's lock may last at the start, in seconds.
+    """
 
     durable = True
 
     def __init__(
-        self, path: Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", busy_timeout: float = 30.0
+        self,
+        path: Path,
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        busy_timeout: float = 60.0,
+        patience: Patience | None = None,
     ) -> None:
         self._path = path
         self._flight_path = path.with_suffix(".inflight")
         self._in_flight: InFlight | None = None
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
+        self._patience = patience if patience is not None else Patience(path.parent)
         self._stack = AsyncExitStack()
         self._stages: Mapping[str, tuple[RecordType, int]] = {}
         self._resume_to = 0
@@ -91,7 +107,7 @@ class SqliteStore:
             # aiosqlite does not wait for its thread when it cannot connect.
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
         except sqlite3.Error as error:
-            raise WorkspaceError(f"{self._path} cannot be opened: {error}; check the folder's rights") from error
+            raise refusal(self._path, error) from error
         connection = await aiosqlite.connect(
             self._path, isolation_level=None, timeout=self._busy_timeout, factory=WriteConnection
         )
@@ -100,7 +116,7 @@ class SqliteStore:
             return await self._prepare(connection, plan, refresh)
         except sqlite3.DatabaseError as error:
             await self._stack.aclose()
-            raise _refusal(self._path, error) from error
+            raise refusal(self._path, error) from error
         except BaseException:
             await self._stack.aclose()
             raise
@@ -108,9 +124,12 @@ class SqliteStore:
     async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool) -> Opened:
         self._connection = connection
         self._stages = plan.stages
+        version = await _version(connection, self._path)  # first: a database that is refused stays as it is
         await connection.execute("PRAGMA journal_mode = WAL")
         await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        await _migrate(connection, self._path)
+        # No temporary files: the disk that they would lie on may be another, and full while the workspace's has room.
+        await connection.execute("PRAGMA temp_store = MEMORY")
+        await _migrate(connection, version)
         meta: dict[str, str] = dict(await connection.execute_fetchall("SELECT * FROM streamflow_meta"))  # type: ignore[arg-type]
         owner = meta.setdefault("pipeline", plan.pipeline)
         if owner != plan.pipeline:
@@ -148,8 +167,15 @@ class SqliteStore:
         )
         (top,) = await _one(connection, "SELECT coalesce(max(id), 0) FROM streamflow_items")
         self._resume_to = top
+        await connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._busy_timeout, _SLICE))}")
         self._writer = Writer(
-            connection, plan.stages, tables, Epoch(number, started, is_refreshing), top + 1, owes_change=not changed
+            connection,
+            plan.stages,
+            tables,
+            Epoch(number, started, is_refreshing),
+            top + 1,
+            owes_change=not changed,
+            patience=self._patience,
         )
         task = asyncio.create_task(self._writer.run(), name="streamflow writer")
         self._stack.push_async_callback(self._stop_writer, task)
@@ -179,7 +205,7 @@ class SqliteStore:
 
     def _check_pending(self) -> None:
         """Read every pending record, so that one that no longer fits stops the start and not the middle of a run."""
-        with closing(self._reading()) as connection:
+        with closing(self._reading(self._busy_timeout)) as connection:
             for stage, *row in connection.execute(
                 "SELECT stage, id, record, attempts, due FROM streamflow_items WHERE state = 'pending'"
             ):
@@ -260,14 +286,14 @@ class SqliteStore:
         """Rows by a connection of their own: only the writer awaits the writer's connection."""
 
         def fetch() -> list[tuple[Any, ...]]:
-            with closing(self._reading()) as connection:
+            with closing(self._reading(_SLICE)) as connection:
                 return connection.execute(sql, parameters).fetchall()
 
-        return await asyncio.to_thread(fetch)
+        return await self._patience.persist(lambda: asyncio.to_thread(fetch))
 
-    def _reading(self) -> sqlite3.Connection:
+    def _reading(self, timeout: float) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?mode=ro"
-        return sqlite3.connect(uri, uri=True, timeout=self._busy_timeout)
+        return sqlite3.connect(uri, uri=True, timeout=min(self._busy_timeout, timeout))
 
     def _item(self, stage: str, row: tuple[Any, ...]) -> Item:
         number, encoded, attempts, due = row
@@ -300,13 +326,22 @@ async def _one(connection: aiosqlite.Connection, sql: str, *parameters: Any) -> 
     return tuple(row)
 
 
-async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
+async def _version(connection: aiosqlite.Connection, path: Path) -> int:
+    """The version of the database's schema, 0 of one that is empty. Raises WorkspaceError for one that is not ours."""
     (version,) = await _one(connection, "PRAGMA user_version")
+    (application,) = await _one(connection, "PRAGMA application_id")
+    (tables,) = await _one(connection, "SELECT count(*) FROM sqlite_schema")
+    if application != APPLICATION_ID and (application or version or tables):
+        raise foreign(path)
     if version > SCHEMA:
         raise DatabaseTooNew(
             f"{path} has schema {version}, this streamflow knows up to {SCHEMA}: it was written by a newer release; "
             "upgrade streamflow, or use another workspace"
         )
+    return int(version)
+
+
+async def _migrate(connection: aiosqlite.Connection, version: int) -> None:
     for number in range(version, SCHEMA):
         # One transaction per step, version included: a killed migration starts over.
         await connection.executescript(
@@ -323,10 +358,24 @@ async def _make_tables(connection: aiosqlite.Connection, tables: Iterable[Table]
             await connection.execute(statement)
 
 
-def _refusal(path: Path, error: sqlite3.DatabaseError) -> Exception:
-    if isinstance(error, sqlite3.OperationalError):
-        return WorkspaceError(f"{path} cannot be used: {error}; check the disk, its rights and who else has it open")
-    return DatabaseDamaged(
-        f"{path} cannot be read as a database: {error}; restore a copy, or move it away to start anew "
-        "(`sqlite3 streamflow.db .recover` saves what is readable)"
-    )
+def engine_tables(version: int) -> dict[str, set[str]]:
+    """The engine's own tables in a schema of this version, with their columns."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for migration in _MIGRATIONS[:version]:
+            connection.executescript(migration)
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {name: {row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')} for name in names}
+
+
+def foreign(path: Path) -> WorkspaceError:
+    """What to tell the user of a database that was never ours."""
+    return WorkspaceError(f"{path} is the database of another program; move it away, or choose another workspace (-w)")
+
+
+def refusal(path: Path, error: sqlite3.Error) -> WorkspaceError:
+    """What to tell the user of a database that cannot be used."""
+    found = diagnose(error, path.parent)
+    todo = advice(found, path.parent)
+    if found is Trouble.DAMAGED:
+        return DatabaseDamaged(f"{path} cannot be read as a database: {error}; {todo}")
+    return WorkspaceError(f"{path} cannot be used: {error}; {todo}")

@@ -5,7 +5,8 @@ it commits, the next group gathers: under load groups grow by themselves, and a 
 is taken on the connection's own thread when its transaction begins, and the next transaction is asked for while one
 runs: so the disk does not wait while the loop tells a group's waiters, and groups are as large as they can be.
 
-If a group fails, its completions are tried one by one, so that only the one at fault is refused. Nothing else
+If a group fails, its completions are tried one by one, so that only the one at fault is refused. If the disk is full,
+or another program has locked the database, the group is kept and tried again until it can be written. Nothing else
 writes, and nothing but the writer awaits its connection: a cancelled aiosqlite call still runs, so no caller that can
 be cancelled may hold one.
 """
@@ -16,7 +17,7 @@ import asyncio
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -25,8 +26,10 @@ import aiosqlite
 
 from streamflow.errors import StorageError, WriterStopped
 from streamflow.record import RecordType, record_type
+from streamflow.storage.patience import Patience
 from streamflow.storage.store import Completion, Difference, Item
 from streamflow.storage.tables import Table, to_text
+from streamflow.storage.trouble import advice, trouble
 
 # A child is admitted when its key is new, or when a later epoch brings another content or another stage version.
 # An admitted row takes the new id in either case: one look at the ids above the group's first tells what was new.
@@ -79,13 +82,14 @@ class Writer:
     epoch: Epoch
     next_id: int
     owes_change: bool
+    patience: Patience
     differences: list[Difference] = field(default_factory=list)
     commits: int = 0
     _table_of: dict[type[Any], Table] = field(default_factory=dict)
     _waiting: deque[_Entry] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    _closing: bool = False
+    _closing: asyncio.Event = field(default_factory=asyncio.Event)
     _dead: WriterStopped | None = None
 
     def submit(self, completion: Completion) -> asyncio.Future[list[Item]]:
@@ -93,7 +97,7 @@ class Writer:
 
         Raises StorageError when a record cannot be encoded, or when the writer has died.
         """
-        if self._dead is not None or self._closing:
+        if self._dead is not None or self._closing.is_set():
             raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
         try:
             entry = _Entry(
@@ -117,9 +121,9 @@ class Writer:
             raise self._dead
 
     async def _commit_groups(self) -> None:
-        while self._dead is None and (self._waiting or not self._closing):
+        while self._dead is None and (self._waiting or not self._closing.is_set()):
             await self._wake.wait()
-            if not self._closing and self._dead is None:
+            if not self._closing.is_set() and self._dead is None:
                 self._wake.clear()
             if self._waiting:
                 await self._commit()
@@ -133,17 +137,20 @@ class Writer:
             connection.execute("UPDATE streamflow_meta SET value = '0' WHERE name = 'changed'")
             self.owes_change = True
 
-        await self.connection.execute(TRANSACTION, (note,))
+        await self._write(note)
 
     async def keep(self, texts: Mapping[str, str]) -> None:
-        """Write names and values into `streamflow_meta`, in a transaction of their own."""
+        """Write names and values into `streamflow_meta`, in a transaction of their own. A full disk is not waited out.
+
+        Raises StorageError when they cannot be written.
+        """
 
         def write(connection: sqlite3.Connection) -> None:
             with connection:
                 connection.execute("BEGIN IMMEDIATE")
                 connection.executemany(_KEEP, list(texts.items()))
 
-        if self._dead is not None or self._closing:
+        if self._dead is not None or self._closing.is_set():
             raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
         try:
             await self.connection.execute(TRANSACTION, (write,))
@@ -151,8 +158,8 @@ class Writer:
             raise StorageError(f"the database cannot be written: {error}") from error
 
     def stop(self) -> None:
-        """Let `run` end once nothing waits."""
-        self._closing = True
+        """Let `run` end once nothing waits; what cannot be written now is tried once more and then given up."""
+        self._closing.set()
         self._wake.set()
 
     def _admissions(self, children: Sequence[Item]) -> list[tuple[Item, tuple[Any, ...]]]:
@@ -175,9 +182,10 @@ class Writer:
     async def _commit(self) -> None:
         transaction = Transaction(self)
         try:
-            await self.connection.execute(TRANSACTION, (transaction.run,))
+            await self._write(transaction.run)
         except Exception as error:  # noqa: BLE001 - whatever it is, waiters must be told and the run must stop
-            self._dead = WriterStopped(f"the database cannot be written: {error}; what was committed is safe")
+            todo = advice(trouble(error), self.patience.folder)
+            self._dead = WriterStopped(f"the database cannot be written: {error}; what was committed is safe; {todo}")
             self._dead.__cause__ = error
             self._wake.set()
             for entry in transaction.group:
@@ -188,6 +196,12 @@ class Writer:
                 _fail(entry, StorageError(f"the completion cannot be stored: {outcome}"))
             elif not entry.done.done():
                 entry.done.set_result(outcome)
+
+    async def _write(self, function: Callable[[sqlite3.Connection], None]) -> None:
+        await self.patience.persist(
+            lambda: self.connection.execute(TRANSACTION, (function,)),
+            over=self._closing,
+        )
 
 
 TRANSACTION = "transaction"
@@ -219,13 +233,16 @@ class Transaction:
         self.group: list[_Entry] = []
         self.outcomes: list[list[Item] | Exception] = []
         self._writer = writer
+        self._differences: list[Difference] = []
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Commit all, or those that can be: a group that fails is tried completion by completion, in savepoints.
 
-        Raises sqlite3.Error when it is the database that fails; nothing is then committed.
+        Raises sqlite3.Error when it is the database that fails; nothing is then committed, and it may be run again.
         """
         waiting, group = self._writer._waiting, self.group
+        group[:] = [entry for entry in group if not entry.done.cancelled()]
+        self._differences.clear()
         while waiting:  # the loop only appends
             entry = waiting.popleft()
             if not entry.done.cancelled():
@@ -237,9 +254,10 @@ class Transaction:
             try:
                 self.outcomes = self._apply(connection, group)
             except Exception as error:
-                if _is_the_databases(error):
+                if trouble(error) is not None:
                     raise
                 connection.rollback()
+                self._differences.clear()
                 connection.execute("BEGIN IMMEDIATE")
                 self.outcomes = [self._try(connection, entry) for entry in group]
             marks = self._writer.owes_change and self._changes_something()
@@ -252,6 +270,7 @@ class Transaction:
         if marks:
             self._writer.owes_change = False
         self._writer.commits += 1
+        self._writer.differences += self._differences
 
     def _changes_something(self) -> bool:
         """Whether finalizers have something to see: no source that brings again what is known makes them run."""
@@ -263,15 +282,17 @@ class Transaction:
 
     def _try(self, connection: sqlite3.Connection, entry: _Entry) -> list[Item] | Exception:
         connection.execute("SAVEPOINT completion")
+        differences = len(self._differences)
+        fresh: list[Item] | Exception
         try:
             (fresh,) = self._apply(connection, [entry])
         except Exception as error:
-            if _is_the_databases(error):
-                raise
+            if trouble(error) is not None:
+                raise  # SQLite may have rolled back the whole transaction, and then there is no savepoint any more
             connection.execute("ROLLBACK TO completion")
-            return error
-        finally:
-            connection.execute("RELEASE completion")
+            del self._differences[differences:]
+            fresh = error
+        connection.execute("RELEASE completion")
         return fresh
 
     def _apply(self, connection: sqlite3.Connection, group: Sequence[_Entry]) -> list[list[Item] | Exception]:
@@ -313,16 +334,10 @@ class Transaction:
                 # A later epoch replaces what an earlier one said; only within one are two contents at odds.
                 merged, conflicts = table.type.replaced(old, row), ()
             if conflicts:
-                self._writer.differences.append(Difference(table.type.name, str(table.type.key_of(row)), conflicts))
+                self._differences.append(Difference(table.type.name, str(table.type.key_of(row)), conflicts))
             if merged != old or not is_of_this_epoch:
                 # Also when nothing differs: this epoch has said so, and a different content after it is at odds.
                 connection.execute(table.update, (*table.values(merged), now, *table.key(row)))
-
-
-def _is_the_databases(error: Exception) -> bool:
-    """Whether an error is the database's own trouble (full, busy, damaged), which no completion is at fault for."""
-    of_values = sqlite3.DataError | sqlite3.IntegrityError | sqlite3.InterfaceError | sqlite3.ProgrammingError
-    return isinstance(error, sqlite3.Error) and not isinstance(error, of_values)
 
 
 def _settlement(item: Item, completion: Completion) -> tuple[Any, ...]:
