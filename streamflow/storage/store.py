@@ -88,7 +88,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An item that was in flight at `ends` unclean ends of the process; `attempts` counts those too."""
+    """An item that was in flight at an unclean end of the process. It may have been at fault for `ends` of them;
+    `attempts` counts those too."""
 
     stage: str
     key: str
