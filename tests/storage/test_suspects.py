@@ -192,8 +192,9 @@ async def test_an_end_counts_once_also_when_the_next_start_is_cut_short(tmp_path
     left = workspace.flight.read_bytes()
     for _ in range(3):
         store = workspace.store()
-        assert not (await store.open(PLAN)).suspects
+        opened = await store.open(PLAN)
         await store.close()
+        assert not opened.suspects
         workspace.flight.write_bytes(left)  # it was killed before it began its own
 
 
