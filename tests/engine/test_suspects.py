@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from streamflow.engine.run import Run
-from streamflow.engine.stage import Stage
+from streamflow.engine.stage import Batch, Stage
 from streamflow.errors import CredentialsRefused, RetryLater
 from streamflow.events import Draining, UncleanEnd
 from streamflow.storage import inspect
@@ -161,6 +161,28 @@ async def test_what_is_in_processes_of_its_own_is_known_and_not_suspect(tmp_path
     (left,) = seen
     assert left is not None
     assert (len(left.items), left.suspect) == (2, frozenset())
+
+
+@pytest.mark.parametrize("batch", [None, Batch(3)])
+async def test_an_item_that_is_parked_is_not_in_flight(tmp_path: Path, batch: Batch | None) -> None:
+    seen: list[LeftInFlight | None] = []
+
+    async def plain(number: Number) -> Result:
+        raise RetryLater("later", delay=3600)
+
+    async def in_batches(numbers: list[Number]) -> list[Result]:
+        raise RetryLater("later", delay=3600)
+
+    async def look(run: Run) -> None:
+        await until(lambda: bool(run.pools) and run.pools["stage"].feeder.parked == 3)
+        seen.append(left_in_flight(tmp_path / "streamflow.inflight"))
+        run.stop("SIGTERM")
+
+    stage = Stage(in_batches if batch else plain, name="stage", batch=batch)
+    await play(flow(stage, count=3), database(tmp_path), watch=look)
+    (left,) = seen
+    assert left is not None
+    assert left.items == frozenset()
 
 
 # --- suspects in a run ---------------------------------------------------------------------------------------------
