@@ -142,8 +142,8 @@ class Store(Protocol):
     async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
         """Make ready; with `refresh` a new epoch starts, in which every key may be admitted again.
 
-        What an earlier run left unfinished goes on in its epoch, a refresh too, asked for again or not.
-        Raises WorkspaceError when what is stored does not fit the plan.
+        What an earlier run left unfinished goes on in its epoch, a refresh too, asked for again or not. Raises
+        WorkspaceError when what is stored does not fit the plan.
         """
 
     def finish(self, item: Item, child: Item | None) -> bool | None:
@@ -175,7 +175,10 @@ class Store(Protocol):
         """Items by stage and state."""
 
     async def rows(self, record_type: RecordType) -> Sequence[Any]:
-        """All rows of a record type's table, by key."""
+        """All rows of a record type's table, by key. May be asked of a durable store that is not open.
+
+        Raises WorkspaceError when there is no such table, or one with another key.
+        """
 
     @property
     def changes(self) -> int:

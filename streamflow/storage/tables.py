@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -16,7 +16,7 @@ from uuid import UUID
 import msgspec
 from msgspec import to_builtins
 
-from streamflow.errors import RecordError
+from streamflow.errors import RecordError, WorkspaceError
 from streamflow.record import RecordType, members
 
 _SURROGATE = re.compile(r"(\\*)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
@@ -162,11 +162,25 @@ class Table:
         names = ", ".join(f'"{name}"' for name in self.columns)
         return f'SELECT {names}, updated_at FROM "{self.name}" WHERE {self._where}'  # noqa: S608
 
-    @cached_property
-    def select_all(self) -> str:
-        names = ", ".join(f'"{name}"' for name in self.columns)
+    def check(self, info: Sequence[tuple[Any, ...]]) -> None:
+        """Raises WorkspaceError when a table, as `PRAGMA table_info` tells of it, has another key."""
+        key = {row[1] for row in info if row[5]}
+        if info and key != set(self.type.key_fields):
+            raise WorkspaceError(
+                f"the table {self.name} has the key {_listed(sorted(key))}, and {self.type.name} has now "
+                f"{_listed(self.type.key_fields)}: give the record type another table=, or put the old one aside with "
+                f"`ALTER TABLE {self.name} RENAME TO {self.name}_old` and run with --refresh"
+            )
+
+    def select_page(self, present: Collection[str], *, is_first: bool) -> str:
+        """Select rows by key, of a table that has these columns; NULL stands for those that it lacks.
+
+        Takes the key after which the page begins, unless it is the first, and the length.
+        """
+        names = ", ".join(f'"{name}"' if name in present else "NULL" for name in self.columns)
         keys = ", ".join(f'"{name}"' for name in self.type.key_fields)
-        return f'SELECT {names} FROM "{self.name}" ORDER BY {keys}'  # noqa: S608
+        after = "" if is_first else f"WHERE ({keys}) > ({', '.join('?' * len(self.type.key_fields))}) "
+        return f'SELECT {names} FROM "{self.name}" {after}ORDER BY {keys} LIMIT ?'  # noqa: S608
 
     @cached_property
     def _where(self) -> str:
@@ -186,7 +200,7 @@ class Table:
         return tuple(_bindable(getattr(value, name)) for name in self.type.key_fields)
 
     def record(self, row: Sequence[Any]) -> Any:
-        """The record that a row of `select` or `select_all` holds. Raises RecordError when it no longer fits."""
+        """The record that a row of `select` or `select_page` holds. Raises RecordError when it no longer fits."""
         fields: dict[str, Any] = {}
         for (name, hint), is_json, value in zip(self.type.fields.items(), self._is_json, row, strict=False):
             if value is None and name not in self.type.optional:
@@ -201,6 +215,10 @@ class Table:
             return self.type.cls(**fields)
         except TypeError as error:
             raise RecordError(f"a row of {self.name} no longer fits {self.type.name}: {error}") from error
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"({', '.join(names)})"
 
 
 def _bindable(value: Any) -> Any:
