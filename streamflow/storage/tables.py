@@ -19,8 +19,9 @@ from msgspec import to_builtins
 from streamflow.errors import RecordError, WorkspaceError
 from streamflow.record import RecordType, members
 
-_SURROGATE = re.compile(r"(\\*)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
-_ESCAPED = re.compile(r"(\\+)u([dD][89a-fA-F][0-9a-fA-F]{2})")
+# A run of backslashes is looked at from its beginning only, else a long one would be looked at from each of its signs.
+_SURROGATE = re.compile(r"(?<!\\)(\\*+)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
+_ESCAPED = re.compile(r"(?<!\\)(\\++)u([dD][89a-fA-F][0-9a-fA-F]{2})")
 
 
 def to_text(text: str) -> str:

@@ -7,6 +7,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from time import process_time
 from typing import Any, Literal
 
 import pytest
@@ -140,6 +141,13 @@ def test_text_that_looks_escaped_comes_back(text: str) -> None:
 @given(texts, texts)
 def test_escaping_keeps_texts_apart(one: str, other: str) -> None:
     assert (to_text(one) == to_text(other)) == (one == other)
+
+
+def test_a_long_run_of_backslashes_takes_no_longer_than_its_length_warrants() -> None:
+    text = "é" + "\\" * 200_000 + "\\u"
+    began = process_time()
+    assert from_text(to_text(text)) == text
+    assert process_time() - began < 2
 
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
