@@ -59,7 +59,7 @@ async def test_one_that_computes_is_named_too(named: threading.Event) -> None:
     played = await play(flow(Stage(computes, retry=ONCE)), heard=heard, patience=2 * PATIENCE)
     (blocked,) = played.told(LoopBlocked)
     assert blocked.stage == "computes"
-    assert blocked.stack.endswith(" in computes")
+    assert " in computes" in blocked.stack  # and perhaps further in, where it looks at its event
 
 
 async def test_time_for_which_another_held_the_loop_is_not_counted_as_work(named: threading.Event) -> None:
