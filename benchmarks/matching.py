@@ -27,8 +27,9 @@ from stages.literature.records import Citation, Reference
 from stages.simulators.catalogue import Catalogue, catalogue
 from stages.simulators.entry import Entry
 from stages.simulators.literature import literature_simulators
-from streamflow.engine.launch import DATABASE, run_pipeline
+from streamflow.engine.launch import run_pipeline
 from streamflow.settings import load_settings
+from streamflow.storage import DATABASE
 from streamflow.storage.reader import Reader
 from streamflow.storage.sqlite import SqliteStore
 

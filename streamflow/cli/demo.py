@@ -78,16 +78,16 @@ def _calls(stats: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _places(folder: Path) -> list[str]:
-    from streamflow.storage import inspect
+    from streamflow.storage import DATABASE, inspect
 
-    rows = [[f"{folder / inspect.DATABASE}", ""]] if inspect.exists(folder) else []
+    rows = [[f"{folder / DATABASE}", ""]] if inspect.exists(folder) else []
     if inspect.exists(folder):
         rows += [[f"  {name}", f"{count} rows"] for name, count in inspect.tables(folder).items()]
     for path in sorted(folder.iterdir() if folder.is_dir() else []):
         if path.is_dir():
             held = sum(1 for file in path.rglob("*") if file.is_file())
             rows.append([f"{path}/", f"{held} file{'s' if held != 1 else ''}"])
-        elif path.suffix not in (".db", ".lock") and not path.name.startswith((".", f"{inspect.DATABASE}-")):
+        elif path.suffix not in (".db", ".lock") and not path.name.startswith((".", f"{DATABASE}-")):
             rows.append([str(path), ""])
     return ["Where everything lies:", *(f"  {line}" for line in _aligned(rows))]
 

@@ -26,7 +26,7 @@ def export(
     """Write what a workspace holds in another format. Only reads, also while a run is on."""
     import asyncio
 
-    from streamflow.storage import inspect
+    from streamflow.storage import DATABASE, inspect
     from streamflow.storage.files import write_whole
     from streamflow.storage.reader import Reader
     from streamflow.storage.sqlite import SqliteStore
@@ -39,7 +39,7 @@ def export(
     if owner != found.name:
         raise UsageError(f"The workspace {folder} belongs to the pipeline {owner!r}, not {found.name!r}.")
     out = io.StringIO(newline="")
-    asyncio.run(found.exporters[format](Reader(SqliteStore(folder / inspect.DATABASE)), out))
+    asyncio.run(found.exporters[format](Reader(SqliteStore(folder / DATABASE)), out))
     data = out.getvalue().encode("utf-8", "replace")
     if output is None:
         sys.stdout.buffer.write(data)

@@ -3,21 +3,15 @@
 from __future__ import annotations
 
 import json
-import re
 import sys
 from collections.abc import Iterable, Sequence
 
-_CONTROL = re.compile("[\x00-\x09\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
-
-def harmless(text: str) -> str:
-    """The text with everything escaped that would move the cursor or reorder what is read; line ends stay."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
+from streamflow.observe.words import printable
 
 
 def one_line(text: str, width: int = 0) -> str:
-    """Harmless text on one line, cut to `width` characters where given."""
-    flat = harmless(" ".join(text.split()))
+    """Printable text on one line, cut to `width` characters where given."""
+    flat = printable(" ".join(text.split()))
     return flat if not width or len(flat) <= width else f"{flat[: width - 1]}…"
 
 
@@ -53,4 +47,4 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequenc
 
 
 def _write(stream: object, text: str) -> None:
-    print(harmless(text), file=stream, flush=True)  # type: ignore[call-overload]
+    print("\n".join(map(printable, text.split("\n"))), file=stream, flush=True)  # type: ignore[call-overload]

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from streamflow.errors import UsageError
+from streamflow.storage import DATABASE
 
 WorkspaceOption = Annotated[
     Path | None,
@@ -19,7 +20,7 @@ WorkspaceOption = Annotated[
         show_default=False,
     ),
 ]
-_MARKS = ("streamflow.db", "streamflow.toml")
+_MARKS = (DATABASE, "streamflow.toml")
 
 
 def chosen(workspace: Path | None) -> Path:

@@ -20,14 +20,13 @@ from streamflow.limits.keeping import keeping
 from streamflow.limits.registry import Registry
 from streamflow.settings import Settings, StageSettings, load_settings
 from streamflow.sources.files import Inputs
+from streamflow.storage import DATABASE
 from streamflow.storage.files import FileStore
 from streamflow.storage.lock import WorkspaceLock
 from streamflow.storage.patience import Patience
 from streamflow.storage.reader import Reader
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Store
-
-DATABASE = "streamflow.db"
 
 
 async def run_pipeline(

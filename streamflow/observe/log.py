@@ -12,7 +12,6 @@ import json
 import logging
 import os
 import queue
-import re
 import sys
 import threading
 import time
@@ -26,14 +25,13 @@ from typing import Any, Self, TextIO
 import structlog
 
 from streamflow.observe.redact import Redactor
+from streamflow.observe.words import printable
 
 FILE_NAME = "streamflow.jsonl"
 _WAITING = 10_000
 _RETRY_FILE = 30.0
 _LEVELS = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
 _COLOURS = {"debug": "2", "info": "36", "warning": "33", "error": "31", "critical": "31;1"}
-# C0 and C1 controls move the cursor and rewrite the screen; bidirectional controls reorder what is read.
-_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 class Log:
@@ -176,11 +174,6 @@ def readable(line: dict[str, Any], colour: bool = False) -> str:
             )
             parts.append(f"{printable(key)}={printable(text)}")
     return " ".join(parts)
-
-
-def printable(text: str) -> str:
-    """The text with everything escaped that a terminal would obey, or could not show."""
-    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)
 
 
 class _Rotating:

@@ -1,6 +1,11 @@
-"""Figures as people write them."""
+"""Figures as people write them, and texts as a terminal may show them."""
 
 from __future__ import annotations
+
+import re
+
+# C0 and C1 controls move the cursor and rewrite the screen; bidirectional controls reorder what is read.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def duration(seconds: float) -> str:
@@ -22,3 +27,8 @@ def pace(rate: float) -> str:
     if rate >= 9.95:
         return f"{rate:,.0f}/s"
     return f"{rate:.1f}/s" if rate >= 0.1 else f"{rate * 60:.1f}/min"
+
+
+def printable(text: str) -> str:
+    """The text with everything escaped that a terminal would obey, or could not show."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape", "surrogatepass").decode(), text)

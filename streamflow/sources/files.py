@@ -20,13 +20,14 @@ import structlog
 from anyio import to_thread
 
 from streamflow.errors import UsageError
+from streamflow.storage import DATABASE, lock
 
 log = structlog.get_logger("streamflow.sources")
 
 # Names under which browsers, editors, and copying and syncing tools keep what they have not finished.
 PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".tmp", ".temp")
 _TEMPORARY = re.compile(r"^[.#]|^~\$|~$|(?i:\.(?:part|partial|filepart|crdownload|download|opdownload|te?mp|swp)$)")
-_WORKSPACE_MARKS = {"streamflow.db", "streamflow.lock"}
+_WORKSPACE_MARKS = {DATABASE, lock.FILE_NAME}
 _WORKSPACE_FOLDERS = {"files", "logs"}
 _BATCH = 256
 

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Literal
 
 from streamflow.errors import WorkspaceError
+from streamflow.storage import DATABASE
 from streamflow.storage.files import FileStore
-from streamflow.storage.inspect import DATABASE
 from streamflow.storage.lock import holder
 from streamflow.storage.references import record_tables, references
 from streamflow.storage.sqlite import APPLICATION_ID, SCHEMA, engine_tables

@@ -17,12 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from streamflow.errors import DatabaseTooNew, UsageError, WorkspaceError
+from streamflow.storage import DATABASE
 from streamflow.storage.lock import WorkspaceLock
 from streamflow.storage.sqlite import APPLICATION_ID, SCHEMA, counted, foreign, refusal
 from streamflow.storage.store import Counts
 from streamflow.storage.tables import from_text, to_text
 
-DATABASE = "streamflow.db"
 RATE_WINDOW = 60.0
 """Seconds over which a stage's rate is counted."""
 

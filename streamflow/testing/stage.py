@@ -24,7 +24,8 @@ async def run_stage(function: Callable[..., Any], record: Any, **resources: Any)
 
     `resources` fill its keyword-only parameters; anything of the right shape will do. Plain functions run in a
     thread. For a batch function give a list; the answer then has one entry for each input, an exception where that
-    failed. Every output is looked at as the engine would: its type is in the annotation, and it can be stored.
+    failed. Every output is looked at as the engine would: its type is in the annotation, and it can be
+    stored and read again.
 
     Raises StageSignatureError when the function, its resources or its outputs do not fit together, RecordError when
     an output cannot be stored, HeldAcrossYield when it streams inside a limit, and what the function raises.
@@ -38,6 +39,7 @@ async def run_stage(function: Callable[..., Any], record: Any, **resources: Any)
         if type(each) is not signature.takes:
             raise StageSignatureError(f"{where} takes {_name(signature.takes)}, not {type(each).__name__}")
         record_type(type(each)).encode(each)
+        record_type(type(each)).values(each)
     deadline = Deadline(asyncio.get_running_loop().time)
     token = current.set(deadline)
     try:
@@ -71,6 +73,7 @@ def _outputs(outcome: Any, signature: Signature, where: str) -> list[Any]:
     if type(outcome) in signature.produces:
         described = record_type(type(outcome))
         described.encode(outcome)
+        described.values(outcome)
         described.key_of(outcome)
         return [outcome]
     if isinstance(outcome, list | tuple):

@@ -21,8 +21,7 @@ import pytest
 from stages.literature.pipeline import SIMULATED
 from streamflow.cli.session import DEAD_LETTERS
 from streamflow.cli.simulators import Simulators, simulators
-from streamflow.engine.launch import DATABASE
-from streamflow.storage import inspect
+from streamflow.storage import DATABASE, inspect
 from tests.faults import literature
 from tests.faults.engines import Make, chance, engines
 

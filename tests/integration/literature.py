@@ -15,12 +15,12 @@ from stages.literature.pipeline import pipeline
 from stages.simulators import publisher
 from stages.simulators.literature import literature_simulators
 from streamflow.engine.figures import Summary
-from streamflow.engine.launch import DATABASE, run_pipeline
+from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.events import Event, ItemSkipped
 from streamflow.limits.retry import Retry
 from streamflow.settings import load_settings
-from streamflow.storage import inspect
+from streamflow.storage import DATABASE, inspect
 from streamflow.testing.simulator import Simulator
 
 SAMPLES = Path(pipeline.samples or ".")

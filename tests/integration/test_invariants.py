@@ -3,7 +3,7 @@
 - No admitted item is lost; each ends exactly once: here, and under kill -9 in tests/faults.
 - Effects in the database happen exactly once: tests/faults. Files appear whole or not at all:
   tests/storage/test_files.py, tests/faults. Repeated calls are those of items not yet committed: tests/faults.
-- Only the writer writes; readers hold no transaction: here.
+- Only the writer writes; readers have own connections and hold no transaction: here.
 - One process per workspace: tests/storage/test_lock.py.
 - Memory does not grow with the number of items: here, and tests/engine/test_run.py.
 - Cancellation goes through everywhere; no task or process outlives its run: here, tests/engine/test_channel.py,
@@ -37,6 +37,7 @@ from streamflow.errors import Reject, RetryLater, Skip
 from streamflow.limits.retry import Retry
 from streamflow.record import record, record_type, union
 from streamflow.sources.files import Inputs
+from streamflow.storage import sqlite
 from streamflow.storage.reader import Reader
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Item
@@ -269,9 +270,6 @@ async def test_only_the_writer_opens_the_database_for_writing(tmp_path: Path, mo
     writing: set[int] = set()
     connect = sqlite3.connect
 
-    class Spy(sqlite3.Connection):
-        pass
-
     def spied(database: Any, *args: Any, **options: Any) -> sqlite3.Connection:
         connection = connect(database, *args, **options)
         if "mode=ro" not in str(database):
@@ -299,6 +297,50 @@ async def test_only_the_writer_opens_the_database_for_writing(tmp_path: Path, mo
     assert looked == [50]
     assert len(writing) == 1, "one thread of one connection"
     assert threading.get_ident() not in writing
+
+
+@pytest.mark.asyncio
+async def test_readers_read_by_own_connections_and_hold_no_transaction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Invariant: each read is one page, by a read-only connection. Between two pages the whole log can be taken over
+    into the database, which an open read transaction would prevent."""
+    path = tmp_path / "streamflow.db"
+    pages: list[tuple[bool, str, int]] = []
+    connect = sqlite3.connect
+
+    def spied(database: Any, *args: Any, **options: Any) -> sqlite3.Connection:
+        connection = connect(database, *args, **options)
+        is_reader = "mode=ro" in str(database)
+
+        def look(sql: str) -> None:
+            if 'FROM "ends"' in sql:
+                with closing(connect(path)) as other:
+                    (busy, _, _) = other.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+                pages.append((is_reader, sql, busy))
+
+        connection.set_trace_callback(look)
+        return connection
+
+    monkeypatch.setattr(sqlite3, "connect", spied)
+    monkeypatch.setattr(sqlite, "PAGE", 20)
+    looked: list[int] = []
+
+    async def collect(*, reader: Reader) -> None:
+        looked.append(len(await reader.records(End)))
+
+    async def end(seed: Seed) -> End:
+        return End(seed.n)
+
+    async def seeds(inputs: Inputs) -> AsyncIterator[Seed]:
+        for n in range(50):
+            yield Seed(n)
+
+    pipeline = flow(Stage(end, workers=4), sources=[seeds], finalizers=[collect])
+    await play(pipeline, SqliteStore(path, synchronous="NORMAL"))
+    assert looked == [50]
+    assert len(pages) == 3
+    assert all(is_reader and sql.endswith("LIMIT 20") and not busy for is_reader, sql, busy in pages)
 
 
 # --- memory --------------------------------------------------------------------------------------------------------

@@ -15,8 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
-from streamflow.observe.log import Log, printable, readable
+from streamflow.observe.log import Log, readable
 from streamflow.observe.redact import MARK, Redactor
+from streamflow.observe.words import printable
 
 
 class Terminal(io.StringIO):

@@ -77,6 +77,9 @@ async def test_what_the_engine_would_refuse_is_refused() -> None:
     async def infinite(number: Number) -> Half:
         return Half(1, float("inf"))
 
+    async def mistyped(number: Number) -> Half:
+        return Half(1, "a half")  # type: ignore[arg-type]
+
     async def holds(number: Number, *, limit: Limit) -> AsyncIterator[Half]:
         async with limit():
             yield Half(1)
@@ -89,5 +92,7 @@ async def test_what_the_engine_would_refuse_is_refused() -> None:
         await run_stage(halve, Number(1))
     with pytest.raises(RecordError, match="only finite numbers"):
         await run_stage(infinite, Number(1))
+    with pytest.raises(RecordError, match="Expected `float`, got `str`"):
+        await run_stage(mistyped, Number(1))
     with pytest.raises(HeldAcrossYield):
         await run_stage(holds, Number(1), limit=Limit("api", concurrency=1))
