@@ -71,7 +71,7 @@ def open_missing_streams() -> None:
             if opened != number:
                 os.close(opened)
             os.set_inheritable(number, True)
-            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
 
 
 def silence(stream: TextIO) -> None:
