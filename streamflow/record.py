@@ -238,10 +238,8 @@ def _describe(
         raise RecordError(f"{name} has an empty key: name the field that identifies it")
     if overlap := set(key_fields) & set(merge):
         raise RecordError(f"{name}: {', '.join(sorted(overlap))} is part of the key and cannot merge")
-    if table is not None and not (table.isidentifier() and not table.startswith(("sqlite_", "streamflow_"))):
-        raise RecordError(f"{name}: {table!r} is no table name; use letters, digits and underscores")
-    if table is not None and (taken := {"created_at", "updated_at"} & set(fields)):
-        raise RecordError(f"{name}: every table already has {', '.join(sorted(taken))}; rename the field")
+    if table is not None:
+        _check_table(name, table, fields)
     decoder: list[Callable[[bytes], Any]] = []
 
     def decode(data: bytes) -> Any:
@@ -266,6 +264,20 @@ def _describe(
         _values=_values_function(fields),
         _fits=_fits_function(hints),
     )
+
+
+def _check_table(name: str, table: str, fields: list[str]) -> None:
+    """SQLite takes names that differ only in case for one."""
+    if not table.isidentifier():
+        raise RecordError(f"{name}: {table!r} is no table name; use letters, digits and underscores")
+    if table.casefold().startswith(("sqlite_", "streamflow_")):
+        raise RecordError(f"{name}: {table!r} is no table name: the store's own begin like that; choose another")
+    if taken := [field for field in fields if field.casefold() in ("created_at", "updated_at")]:
+        raise RecordError(f"{name}: every table already has {', '.join(sorted(taken))}; rename the field")
+    columns: dict[str, str] = {}
+    for field in fields:
+        if (other := columns.setdefault(field.casefold(), field)) != field:
+            raise RecordError(f"{name}: {other!r} and {field!r} differ only in case, which no table tells; rename one")
 
 
 def _values_function(fields: list[str]) -> Callable[[Any], tuple[Any, ...]]:

@@ -305,6 +305,18 @@ def mistakes() -> dict[str, tuple[Callable[[], Any], str]]:
         "a key that merges": (declare({"n": int}, merge={"n": max}), r"It: n is part of the key and cannot merge"),
         "a table with a space": (declare({"n": int}, table="two words"), r"'two words' is no table name; use letters"),
         "a table of SQLite": (declare({"n": int}, table="sqlite_master"), r"'sqlite_master' is no table name"),
+        "a table of ours in capitals": (
+            declare({"n": int}, table="STREAMFLOW_items"),
+            r"'STREAMFLOW_items' is no table",
+        ),
+        "fields that differ only in case": (
+            declare({"n": int, "v": int, "V": int}, table="t"),
+            r"'v' and 'V' differ only in case.*rename one",
+        ),
+        "the store's own column in capitals": (
+            declare({"n": int, "Created_At": str}, table="t"),
+            r"every table already has Created_At; rename the field",
+        ),
         "a table of ours": (declare({"n": int}, table="streamflow_items"), r"'streamflow_items' is no table name"),
         "a column of ours": (
             declare({"n": int, "created_at": str}, table="t"),

@@ -5,14 +5,13 @@ What a command needs is imported inside it, so that `--help` answers at once.
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import Annotated, NoReturn
 
 import typer
 
 from streamflow.cli import bench, dead, demo, doctor, export, graph, journal, retry, run, simulate, status, steer, watch
-from streamflow.cli.output import tell
+from streamflow.cli.output import open_missing_streams, silence, tell
 from streamflow.errors import ControlError, UsageError
 
 app = typer.Typer(
@@ -61,12 +60,16 @@ def _options(
 
 def main() -> NoReturn:
     """The entry point. Ends the process with the exit code of design §7."""
+    open_missing_streams()
     sys.exit(_main())
 
 
 def _main() -> int:
     try:
-        app(prog_name="streamflow")
+        try:
+            app(prog_name="streamflow")
+        finally:
+            sys.stdout.flush()
     except UsageError as error:
         tell(f"Error: {error}")
         return 2
@@ -76,7 +79,10 @@ def _main() -> int:
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:
-        # Whoever read our output has gone; the interpreter must not fail when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        silence(sys.stdout)  # whoever read our output has gone
+        return 1
+    except OSError as error:
+        tell(f"Error: {error}")
+        silence(sys.stdout)
         return 1
     return 0

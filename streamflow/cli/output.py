@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 from streamflow.observe.words import printable
 
@@ -16,8 +18,11 @@ def one_line(text: str, width: int = 0) -> str:
 
 
 def tell(text: str) -> None:
-    """A message for the user, on stderr."""
-    _write(sys.stderr, text)
+    """A message for the user, on stderr. That nobody can be told ends nothing: it is dropped then."""
+    try:
+        _write(sys.stderr, text)
+    except OSError:
+        silence(sys.stderr)
 
 
 def give(text: str) -> None:
@@ -46,5 +51,29 @@ def table(headings: Sequence[str], rows: Iterable[Sequence[str]], right: Sequenc
     return "\n".join(told)
 
 
-def _write(stream: object, text: str) -> None:
-    print("\n".join(map(printable, text.split("\n"))), file=stream, flush=True)  # type: ignore[call-overload]
+def open_missing_streams() -> None:
+    """Open the null device in the place of standard streams that are closed, as cron jobs and daemons have them.
+
+    Else the next files that are opened would get their numbers, and with them what programs print.
+    """
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.dup2(opened, number)
+            if opened != number:
+                os.close(opened)
+            os.set_inheritable(number, True)
+            setattr(sys, name, open(number, mode, encoding="utf-8", closefd=False))  # noqa: SIM115 - stays open
+
+
+def silence(stream: TextIO) -> None:
+    """Send what a stream still holds nowhere, so that the interpreter does not fail when it flushes at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _write(stream: TextIO, text: str) -> None:
+    print("\n".join(map(printable, text.split("\n"))), file=stream, flush=True)

@@ -7,6 +7,7 @@ import os
 import re
 import shlex
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -93,7 +94,10 @@ def run_in_workspace(pipeline: Pipeline, inputs: Sequence[str], workspace: Path,
     ) as opened:
         session = _Session(pipeline, inputs, workspace, options, opened)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
-            return runner.run(session.run())
+            code = runner.run(session.run())
+            with session.leaving(AT_ONCE, code):
+                runner.close()
+            return code
 
 
 def loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -200,16 +204,32 @@ class _Session:
 
     def _leave_after(self, seconds: float, reason: str, code: int) -> None:
         """End the process if the run has not ended by then: code that swallows its cancellation cannot be stopped."""
+        told = (
+            f"{reason}: a stage's function ignores its cancellation, so the process is ended. What was committed "
+            "is kept, the rest stays pending; the same command goes on from there."
+        )
+        asyncio.get_running_loop().call_later(seconds, self._leave, told, code)
 
-        def leave() -> None:
-            tell(
-                f"{reason}: a stage's function ignores its cancellation, so the process is ended. What was committed "
-                "is kept, the rest stays pending; the same command goes on from there."
-            )
-            self._log.flush()
-            os._exit(code)
+    @contextmanager
+    def leaving(self, seconds: float, code: int) -> Iterator[None]:
+        """End the process if closing the loop takes longer, by a thread: what is left on the loop may block it."""
+        told = (
+            "The run has ended, but a task or a thread that its code left behind ignores its cancellation, so the "
+            "process is ended. Nothing is lost."
+        )
+        timer = threading.Timer(seconds, self._leave, (told, code))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
 
-        asyncio.get_running_loop().call_later(seconds, leave)
+    def _leave(self, told: str, code: int) -> None:
+        tell(told)
+        log.warning("left_at_once", reason=told)
+        self._log.flush()
+        os._exit(code)
 
     def _heard(self, event: Event) -> None:
         """An event of the run: a line in the log, and a word to the user where they need it now."""
@@ -326,8 +346,8 @@ def _why(error: Exception) -> str:
     if isinstance(error, CredentialsRefused):
         name = error.service or "NAME"
         return (
-            f"{error}. Nothing is lost. Set the credentials in [services.{name}] of streamflow.toml or in "
-            f"STREAMFLOW_SERVICES__{name.upper()}__API_KEY, and run it again"
+            f"{str(error).rstrip('.')}. Nothing is lost. Set the credentials in [services.{name}] of streamflow.toml "
+            f"or in STREAMFLOW_SERVICES__{name.upper()}__API_KEY, and run it again"
         )
     return f"{type(error).__name__}: {error}"
 

@@ -130,9 +130,16 @@ class Pipeline:
             ("record types", [kind.__name__ for kind in self.record_classes]),
             ("tables", [kind.table or "" for kind in self.tables]),
         ):
+            known: dict[str, str] = {}
             for name in names:
-                if names.count(name) > 1:
-                    raise DuplicateName(f"pipeline {self.name!r} has two {what} named {name!r}: rename one of them")
+                # SQLite takes tables whose names differ only in case for one.
+                folded = name.casefold() if what == "tables" else name
+                if folded in known:
+                    also = "" if known[folded] == name else f" (as {known[folded]!r}, for SQLite)"
+                    raise DuplicateName(
+                        f"pipeline {self.name!r} has two {what} named {name!r}{also}: rename one of them"
+                    )
+                known[folded] = name
 
     def _check_inputs(self) -> None:
         produced = {kind for signature in self.source_signatures for kind in signature.produces}

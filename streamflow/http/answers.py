@@ -117,6 +117,15 @@ def origin(url: URL) -> tuple[str, str | None, int | None]:
     return url.scheme, url.host, url.port
 
 
+def climbs(path: str) -> bool:
+    """Whether a path or URL has a segment `.` or `..`, encoded or not: text from outside could choose what is called.
+
+    `URL` resolves such segments (RFC 3986, 5.2.4) after leaving out tabs and line ends, so what it made tells nothing.
+    """
+    own = re.sub(r"[\t\r\n]", "", re.split(r"[?#]", path, maxsplit=1)[0])
+    return not {".", ".."}.isdisjoint(re.split(r"[/\\]", unquote(own)))
+
+
 def error_for(
     response: Response, service: str, shown: str, redaction: Redaction, retry_after: float | None
 ) -> ServiceError | None:

@@ -29,6 +29,7 @@ from streamflow.http.answers import (
     REDIRECTS,
     Redaction,
     Response,
+    climbs,
     error_for,
     origin,
     redirect_target,
@@ -221,6 +222,12 @@ class Client:
           `Unreachable`, `BadAnswer`: trying again may help;
         - `CredentialsRefused`, of the API's own origin only: elsewhere our credentials are not sent.
         """
+        if climbs(path):
+            raise PermanentError(
+                f"The path {path[:200]!r} has a segment `.` or `..`, which would lead to another place of "
+                f"{self.service.name}; leave out what goes there, or do not make a path of it",
+                service=self.service.name,
+            )
         try:
             url = self._url(path)
         except ValueError:

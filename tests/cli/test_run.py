@@ -126,6 +126,12 @@ def test_a_refused_credential_stops_the_run_with_its_items_pending(folder: Path)
     assert rows(folder) == [("b", 1), ("forbidden", 9)]
 
 
+def test_the_reason_of_a_stop_is_a_sentence_with_one_full_stop(folder: Path) -> None:
+    write_pipeline(folder, PIPELINE.replace("refused the key", "refused the key; see [services.dictionary]."))
+    write_words(folder, "forbidden")
+    assert "see [services.dictionary]. Nothing is lost" in cli(folder, *RUN).stderr
+
+
 def test_a_failing_source_is_a_short_message_with_the_traceback_in_the_log(folder: Path) -> None:
     write_words(folder, "a", "broken source")
     done = cli(folder, *RUN)
@@ -263,3 +269,36 @@ def test_watch_takes_new_files_until_a_signal(folder: Path) -> None:
         watching.send_signal(signal.SIGTERM)
         assert watching.wait(60) == 143
     assert [word for word, _ in rows(folder)] == ["first", "second"]
+
+
+@pytest.mark.parametrize(("words", "code"), [(("a",), 0), (("a", "bad"), 3)])
+@pytest.mark.parametrize("left", ["on the loop", "in a thread"])
+def test_what_a_stage_left_behind_does_not_keep_the_process(
+    folder: Path, words: tuple[str, ...], code: int, left: str
+) -> None:
+    """A task that swallows its cancellation, or a thread that hangs: the loop cannot be closed."""
+    begin = "left.append(asyncio.create_task(lasts()))"
+    if left == "in a thread":
+        begin = "asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)"
+    lasting = f"""
+import threading
+
+left = []
+
+async def lasts():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            pass
+
+async def measure(word: Word) -> Length:
+    {begin}
+"""
+    write_pipeline(folder, PIPELINE.replace("\nasync def measure(word: Word) -> Length:\n", lasting))
+    write_words(folder, *words)
+    done = cli(folder, *RUN, "--json")
+    assert done.returncode == code
+    assert json.loads(done.stdout[done.stdout.index("{") :])["exit_code"] == code
+    assert "left behind ignores its cancellation" in done.stderr
+    assert "left_at_once" in (folder / "ws" / "logs" / "streamflow.jsonl").read_text()

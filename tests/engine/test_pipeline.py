@@ -133,6 +133,12 @@ def make_bad() -> dict[str, tuple[type[PipelineError], Any, str]]:
     class Other:
         n: int
 
+    @record(key="n", table="Works")
+    class Capital:
+        n: int
+
+    async def capital(paper: Paper) -> Capital: ...  # type: ignore[empty-body]
+
     async def other(paper: Paper) -> Other: ...  # type: ignore[empty-body]
 
     def same_name() -> Any:
@@ -162,6 +168,11 @@ def make_bad() -> dict[str, tuple[type[PipelineError], Any, str]]:
             DuplicateName,
             lambda: pipeline(Stage(extract), Stage(other)),
             r"tables named 'works'.*rename",
+        ),
+        "two tables that differ only in case": (
+            DuplicateName,
+            lambda: pipeline(Stage(extract), Stage(capital)),
+            r"tables named 'Works' \(as 'works', for SQLite\): rename",
         ),
         "an input that nobody produces": (
             MissingInput,

@@ -98,6 +98,25 @@ async def test_an_answer_that_does_not_fit_is_a_bad_answer(body: bytes, kind: st
             await api.json("/", type=Work)
 
 
+@pytest.mark.parametrize(
+    "identifier",
+    ["10.1/../../etc", "..", ".", "10.1/%2e%2E/x", "%2e./x", "a/..%2f..%2fx", "a/.\t./x", "a/\n../x", "..?a=b", "..#c"],
+)
+async def test_an_identifier_cannot_choose_another_place_of_the_api(identifier: str) -> None:
+    called: list[str] = []
+
+    async def handler(request: web.Request) -> web.Response:
+        called.append(request.path)
+        return web.json_response({"doi": "x"})
+
+    async with serving(handler) as base, client(base / "v1") as api:
+        for path in (f"/works/{identifier}", f"{base}/v1/works/{identifier}"):
+            with pytest.raises(PermanentError, match=r"segment `\.` or `\.\.`"):
+                await api.json(path, type=Work)
+        await api.json("/works/10.5555/a..b/...?next=/../x", type=Work)
+    assert called == ["/v1/works/10.5555/a..b/..."]
+
+
 async def test_the_slot_is_free_before_the_answer_is_decoded() -> None:
     async def handler(request: web.Request) -> web.Response:
         return web.json_response({"doi": "10.5555/a"})

@@ -41,9 +41,7 @@ async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[
         try:
             value, error = await anyio.to_process.run_sync(
                 _work,
-                stage.function,
-                record,
-                wanted,
+                pickle.dumps((stage.function, record, wanted), pickle.HIGHEST_PROTOCOL),
                 workspace,
                 memory,
                 seconds,
@@ -87,18 +85,20 @@ _confined = False
 
 
 def _work(
-    function: Callable[..., Any],
-    record: Any,
-    wanted: Mapping[str, type[Any]],
+    pickled: bytes,
     workspace: Path,
     memory: int,
     seconds: int,
     parent: int,
 ) -> tuple[Any, Exception | None]:
-    """Run one call and give its value or its error, in a form that survives the way back."""
+    """Run one call and give its value or its error, in a form that survives the way back.
+
+    The call comes pickled: reading it imports the stage's module, whose code is to be confined too.
+    """
     _confine(parent)
     _limit(memory, seconds)
     try:
+        function, record, wanted = _read(pickled)
         for kind in wanted.values():
             if (kind, workspace) not in _opened:
                 _opened[kind, workspace] = kind(WorkerContext(workspace)).__enter__()
@@ -109,6 +109,11 @@ def _work(
         return None, _portable(error)
 
 
+def _read(pickled: bytes) -> tuple[Callable[..., Any], Any, Mapping[str, type[Any]]]:
+    call: tuple[Callable[..., Any], Any, Mapping[str, type[Any]]] = pickle.loads(pickled)  # noqa: S301 - the engine's
+    return call
+
+
 def _confine(parent: int) -> None:
     global _confined
     if _confined:
@@ -117,10 +122,28 @@ def _confine(parent: int) -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         if os.getppid() != parent:
             os._exit(1)  # the parent died before the signal was asked for
+    _hide_protocol()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
     os.environ.clear()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _confined = True
+
+
+def _hide_protocol() -> None:
+    """Give programs that the function starts, and `os.write(1, …)`, empty streams instead of the protocol's.
+
+    anyio speaks over descriptors 0 and 1, which programs inherit. Its loop holds the streams, not their descriptors: so
+    each stream's file is opened again on a private copy. Nothing is lost: no byte of the next call is sent before this
+    one is answered. Descriptor 2 is a pipe that nobody reads, where a talkative program would hang when it is full.
+    """
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    for stream, mode in ((sys.__stdin__, "rb"), (sys.__stdout__, "wb")):
+        file: Any = getattr(stream.buffer, "raw", stream.buffer)  # type: ignore[union-attr] # `-u`: stdout has no buffer
+        number = file.fileno()
+        file.__init__(os.dup(number), mode)  # copies made by `dup` are not inherited
+        os.dup2(nowhere, number)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _limit(memory: int, seconds: int) -> None:

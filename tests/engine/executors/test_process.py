@@ -19,7 +19,7 @@ from streamflow.errors import NotFound, Overloaded, Reject, RetryLater, Skip
 from streamflow.events import ItemDied, ItemRetried
 from streamflow.limits.retry import Retry
 from tests.conftest import children
-from tests.engine.executors import work
+from tests.engine.executors import talks, work
 from tests.engine.executors.work import Job, Seen
 from tests.engine.flows import ONCE, Played, flow, play, source_of
 
@@ -73,6 +73,19 @@ async def test_a_resource_is_opened_once_in_each_worker(tmp_path: Path) -> None:
     opened = (tmp_path / "opened.txt").read_text().split()
     pids = {str(row.pid) for row in rows(played)}
     assert sorted(opened) == sorted([*pids, *["open"] * len(pids)])
+
+
+@pytest.mark.asyncio
+async def test_programs_that_the_function_starts_have_empty_streams_of_their_own() -> None:
+    played = await work_on(stage(work.starts_programs))
+    assert [(row.n, row.text) for row in rows(played)] == [(n, "1 b''") for n in range(5)]
+    assert len({row.pid for row in rows(played)}) <= 2, "no worker was lost"
+
+
+@pytest.mark.asyncio
+async def test_a_module_is_imported_under_the_same_limits_as_its_function() -> None:
+    played = await work_on(stage(talks.talks))
+    assert {row.text for row in rows(played)} == {"True"}
 
 
 @pytest.mark.asyncio

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -65,6 +66,19 @@ def look(job: Job) -> Seen:
 
 def with_once(job: Job, *, once: Once) -> Seen:
     return Seen(job.n, os.getpid(), once.opened)
+
+
+_NOISY = "import sys; text = sys.stdin.read(); print('out' * 50_000); print('err' * 50_000, file=sys.stderr)"
+
+
+def starts_programs(job: Job) -> Seen:
+    """As a function does that runs a tool such as ffmpeg, which reads what it is not given and talks a lot."""
+    os.write(1, b"raw bytes")
+    os.write(2, b"raw bytes")
+    said = subprocess.run([sys.executable, "-c", "print(1)"], stdout=subprocess.PIPE, check=True).stdout
+    subprocess.run([sys.executable, "-c", _NOISY], check=True)
+    os.system("cat; echo x")  # noqa: S605
+    return Seen(job.n, os.getpid(), text=f"{said.decode().strip()} {os.read(0, 10)!r}")
 
 
 def sometimes_hangs(job: Job) -> Seen:
