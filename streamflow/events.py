@@ -93,6 +93,33 @@ class LimitPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class StageCaughtUp:
+    """A stage is given items that no source brought: records from before it was there, or stale ones.
+
+    `unreadable` records no longer fit its type and were left out.
+    """
+
+    stage: str
+    items: int
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageLacksRecords:
+    """A stage is new, and of the records that it takes nothing was kept."""
+
+    stage: str
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsRetracted:
+    """Records were removed that nothing emits any more, with all that came of them alone."""
+
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class FinalizerEnded:
     finalizer: str
     seconds: float
@@ -118,6 +145,9 @@ Event = (
     | ContentsDiffer
     | StageStuck
     | LimitPaused
+    | StageCaughtUp
+    | StageLacksRecords
+    | RecordsRetracted
     | FinalizerEnded
     | Draining
 )

@@ -62,6 +62,13 @@ class RecordType:
     _decode: Callable[[bytes], Any]
     _floats: tuple[str, ...]
 
+    def key_values(self, key: str) -> tuple[str | int, ...]:
+        """The values of the key's fields from the text of a key."""
+        hints = [self.fields[name] for name in self.key_fields]
+        if _is_plain_key(hints):
+            return (int(key) if hints[0] is int else key,)
+        return tuple(json.loads(key))
+
     def encode(self, value: Any) -> bytes:
         """The record as JSON; `decode` gives back an equal record, lone surrogates included.
 
@@ -276,10 +283,15 @@ def _check_immutable(where: str, hint: Any) -> None:
                     _check_immutable(where, inner)
 
 
+def _is_plain_key(hints: list[Any]) -> bool:
+    """Whether a key is its one field as it is, and not a JSON array."""
+    return len(hints) == 1 and len(members(hints[0])) == 1
+
+
 def _key_function(name: str, key_fields: tuple[str, ...], hints: Mapping[str, Any]) -> Callable[[Any], Key]:
     for field in key_fields:
         if not set(members(hints[field])) <= {str, int}:
             raise RecordError(f"{name}.{field} is part of the key and must be str or int, not {hints[field]}")
-    if len(key_fields) == 1 and len(members(hints[key_fields[0]])) == 1:
+    if _is_plain_key([hints[field] for field in key_fields]):
         return typing.cast("Callable[[Any], Key]", attrgetter(key_fields[0]))
     return lambda value: json.dumps([getattr(value, f) for f in key_fields], ensure_ascii=False, separators=(",", ":"))

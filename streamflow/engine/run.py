@@ -27,7 +27,18 @@ from streamflow.engine.shared import Route, Shared
 from streamflow.engine.stage import Stage, read_signature
 from streamflow.engine.tally import Tally
 from streamflow.engine.watchdog import Watchdog
-from streamflow.events import ContentsDiffer, Draining, FinalizerEnded, Hook, RunEnded, RunStarted, SourceEnded
+from streamflow.events import (
+    ContentsDiffer,
+    Draining,
+    FinalizerEnded,
+    Hook,
+    RecordsRetracted,
+    RunEnded,
+    RunStarted,
+    SourceEnded,
+    StageCaughtUp,
+    StageLacksRecords,
+)
 from streamflow.record import record_type
 from streamflow.sources.files import Inputs
 from streamflow.storage.store import Item, Plan, Store
@@ -89,8 +100,9 @@ class Run:
     """One execution. `resources` are open and belong to the caller; the store is opened and closed here.
 
     `sequential` keeps one item in flight overall, depth first. `daemon` goes on at quiet. `limit` bounds the records
-    taken from each source. `grace` is in seconds. `hook` is told of events. `beside` is entered once the store is open,
-    and left before it is closed.
+    taken from each source. `grace` is in seconds. `hook` is told of events. With `refresh` what sources bring is worked
+    on again; with `stale` so are the items that another version of their stage worked on. `beside` is entered once the
+    store is open, and left before it is closed.
     """
 
     def __init__(
@@ -105,6 +117,7 @@ class Run:
         daemon: bool = False,
         limit: int | None = None,
         refresh: bool = False,
+        stale: bool = False,
         grace: float = 30.0,
         trace: bool = False,
         beside: AbstractAsyncContextManager[None] | None = None,
@@ -120,6 +133,7 @@ class Run:
         self._daemon = daemon
         self._limit = limit
         self._refresh = refresh
+        self._stale = stale
         self._grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
@@ -127,6 +141,7 @@ class Run:
         self._intakes: list[Intake] = []
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._stopped_by: str | None = None
         self._error: Exception | None = None
         self._started = 0.0
@@ -134,11 +149,21 @@ class Run:
     async def __call__(self) -> Summary:
         """Run to the end. Raises what a source, a finalizer or the store raised; stage failures are items' ends."""
         self._started = time.monotonic()
-        opened = await self._store.open(self._plan(), refresh=self._refresh)
+        plan = self._plan()
+        opened = await self._store.open(plan, refresh=self._refresh, stale=self._stale)
         try:
             self.tally.changed = opened.changed
             resumed = sum(opened.pending.values())
             self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
+            if not self._refresh:
+                for name in opened.lacking:
+                    self._hook(StageLacksRecords(name, plan.stages[name][0].name))
+            if not opened.behind:
+                self._renewed.set()
+            if self._daemon:
+                # It is never at rest: what new stages owe is fed with what an earlier run left, beside live items.
+                for stage in self.pipeline.downstream:
+                    await self._catch_up(stage.name)
             async with self._beside, AsyncExitStack() as stack:
                 await self._make_pools(stack)
                 await self._flow()
@@ -194,7 +219,8 @@ class Run:
         for stage in self.pipeline.stages:
             assert stage.signature.takes is not None  # noqa: S101 - a stage without input cannot be built
             stages[stage.name] = (record_type(stage.signature.takes), stage.version)
-        return Plan(self.pipeline.name, stages, self.pipeline.tables)
+        produced = {kind.__name__ for stage in self.pipeline.stages for kind in stage.signature.produces}
+        return Plan(self.pipeline.name, stages, self.pipeline.tables, produced)
 
     # --- start -----------------------------------------------------------------------------------------------------
 
@@ -299,7 +325,16 @@ class Run:
             self._intakes.append(intake)
             self.tally.feeding += 1
             feeding.append(group.create_task(self._feed(self._take_in(intake))))
+        if not self._renewed.is_set():
+            feeding.append(group.create_task(self._guarded(self._renew(len(self._intakes)))))
         return feeding
+
+    async def _renew(self, sources: int) -> None:
+        """Begin a new epoch once what an earlier one left pending has ended: else what that meets with content that
+        the new one brings would depend on which comes first. The sources wait for it."""
+        await self.tally.wait(lambda: not self.tally.alive and self.tally.feeding == sources)
+        await self._store.renew()
+        self._renewed.set()
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Say that the run is over before the task group cancels the others because this failed."""
@@ -325,6 +360,7 @@ class Run:
             await self.tally.wait(lambda: not self.tally.alive)
 
     async def _take_in(self, intake: Intake) -> None:
+        await self._renewed.wait()
         if self._sequential:
             await intake.run_one_by_one(self._settled)
         else:
@@ -338,6 +374,11 @@ class Run:
         tally = self.tally
         if not self._daemon:
             await tally.wait(lambda: tally.quiet)
+            for stage in self.pipeline.downstream:
+                if await self._catch_up(stage.name):
+                    await self.pools[stage.name].feeder.resume(self._resumed, self._settled)
+                    await tally.wait(lambda: tally.quiet)
+            await self._retract()
             await self._finalize()
             return
         loop = asyncio.get_running_loop()
@@ -346,7 +387,22 @@ class Run:
             await tally.wait(lambda: tally.changed and not tally.alive)
             await asyncio.sleep(tally.emptied + QUIET - loop.time())
             if not tally.alive and loop.time() >= tally.emptied + QUIET:
+                await self._retract()
                 await self._finalize()
+
+    async def _catch_up(self, stage: str) -> bool:
+        """Let a stage catch up, after those that feed it have; whether it has more to do now."""
+        caught = await self._store.catch_up(stage)
+        if not caught.items and not caught.unreadable:
+            return False
+        self._hook(StageCaughtUp(stage, caught.items, caught.unreadable))
+        self.tally.changed = self.tally.changed or caught.items > 0
+        return caught.items > 0
+
+    async def _retract(self) -> None:
+        if records := await self._store.retract():
+            self.tally.changed = True
+            self._hook(RecordsRetracted(records))
 
     async def _finalize(self) -> None:
         if not self.tally.changed:

@@ -7,11 +7,10 @@ WAL with `synchronous=FULL`: a commit that returned survives a power cut. With N
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
-from datetime import UTC, datetime
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,11 +24,15 @@ from streamflow.errors import (
     WorkspaceError,
 )
 from streamflow.record import RecordType
-from streamflow.storage.store import Completion, Counts, Difference, Item, Opened, Plan, State
+from streamflow.storage.journal import Epoch, Journal
+from streamflow.storage.parents import Parents
+from streamflow.storage.stamps import Stamps
+from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 from streamflow.storage.tables import Table
-from streamflow.storage.writer import Epoch, WriteConnection, Writer
+from streamflow.storage.upkeep import Takers, begin_epoch, fill, filled, redo, retract
+from streamflow.storage.writer import META, WriteConnection, Writer
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the engine's own tables, kept in `PRAGMA user_version`."""
 
 APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the database
@@ -60,6 +63,20 @@ _MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX streamflow_due ON streamflow_items (stage, due) WHERE due IS NOT NULL;
     CREATE TABLE streamflow_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE streamflow_items ADD COLUMN first INTEGER;
+    ALTER TABLE streamflow_items ADD COLUMN emitted TEXT;
+    CREATE TABLE streamflow_parents (
+        record TEXT NOT NULL, key TEXT NOT NULL, parent INTEGER NOT NULL, PRIMARY KEY (record, key, parent)
+    ) WITHOUT ROWID;
+    CREATE TABLE streamflow_streamed (
+        item INTEGER NOT NULL, record TEXT NOT NULL, key TEXT NOT NULL, run INTEGER NOT NULL,
+        PRIMARY KEY (item, record, key)
+    ) WITHOUT ROWID;
+    CREATE TABLE streamflow_orphans (
+        record TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (record, key)
+    ) WITHOUT ROWID;
+    """,
 )
 
 
@@ -78,7 +95,7 @@ class SqliteStore:
         self._stages: Mapping[str, tuple[RecordType, int]] = {}
         self._resume_to = 0
 
-    async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
+    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
         try:
             # aiosqlite does not wait for its thread when it cannot connect.
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
@@ -89,7 +106,7 @@ class SqliteStore:
         )
         self._stack.push_async_callback(connection.close)
         try:
-            return await self._prepare(connection, plan, refresh)
+            return await self._prepare(connection, plan, refresh, stale)
         except sqlite3.DatabaseError as error:
             await self._stack.aclose()
             raise _refusal(self._path, error) from error
@@ -97,7 +114,7 @@ class SqliteStore:
             await self._stack.aclose()
             raise
 
-    async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool) -> Opened:
+    async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool, stale: bool) -> Opened:
         self._connection = connection
         self._stages = plan.stages
         await connection.execute("PRAGMA journal_mode = WAL")
@@ -116,28 +133,59 @@ class SqliteStore:
         tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
         await _make_tables(connection, tables.values())
         changed = meta.get("changed") == "1"
-        number = int(meta.get("epoch", "0"))
-        started = meta.get("epoch_started", "")
-        if refresh or not (pending or changed) or not started:
-            # An unfinished run goes on in its epoch, so that what it admitted is not admitted again.
-            number, started = number + 1, datetime.now(UTC).isoformat(timespec="milliseconds")
-        await connection.executemany(
-            "INSERT INTO streamflow_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            [
-                ("pipeline", plan.pipeline),
-                ("stages", json.dumps(list(plan.stages))),
-                ("epoch", str(number)),
-                ("epoch_started", started),
-            ],
-        )
+        takers = Takers.read(meta, plan.stages, plan.produced)
+        by_name = {kind.name: tables[kind.table] for kind in plan.tables if kind.table}
         (top,) = await _one(connection, "SELECT coalesce(max(id), 0) FROM streamflow_items")
         self._resume_to = top
-        self._writer = Writer(
-            connection, plan.stages, tables, Epoch(number, started, refresh), top + 1, owes_change=not changed
+        journal = Journal(
+            plan.stages,
+            tables,
+            Parents(
+                by_name,
+                {kind: takers.of(kind) for kind in takers.ever.values()},
+                {*by_name, *(kind.name for kind, _ in plan.stages.values())},
+            ),
+            plan.produced,
+            Epoch(int(meta.get("epoch", "0")), meta.get("epoch_started", ""), meta.get("refresh") == "1"),
+            Stamps(int(meta.get("stamp", "0"))),
+            top + 1,
         )
+        self._writer = Writer(connection, journal, owes_change=not changed)
+        self._takers, self._unfilled, self._refresh, self._stale = takers, list(takers.unfilled), refresh, stale
+        await connection.executemany(META, [("pipeline", plan.pipeline), *takers.meta(list(plan.stages))])
+        for stage in pending:
+            await connection.execute(
+                "UPDATE streamflow_items SET version = :version "
+                "WHERE stage = :stage AND state = 'pending' AND version <> :version",
+                {"stage": stage, "version": plan.stages[stage][1]},
+            )
+        # An unfinished run goes on in its epoch, so that what it admitted is not admitted again.
+        is_unfinished = bool(pending or changed) and self._writer.journal.epoch.number > 0
+        is_wanted = stale or (refresh and not self._writer.journal.epoch.refresh) or not is_unfinished
+        if is_wanted and not pending:
+            await self.renew()
         task = asyncio.create_task(self._writer.run(), name="streamflow writer")
         self._stack.push_async_callback(self._stop_writer, task)
-        return Opened(pending, changed)
+        return Opened(pending, changed, is_wanted and bool(pending), takers.lacking)
+
+    async def renew(self) -> None:
+        self._writer.journal.epoch = await begin_epoch(self._writer, refresh=self._refresh)
+
+    async def catch_up(self, stage: str) -> CaughtUp:
+        caught = CaughtUp()
+        if stage in self._unfilled:
+            kind, _ = self._stages[stage]
+            siblings = [sibling for sibling in self._takers.of(kind.name) if sibling != stage]
+            caught = await fill(self._writer, stage, siblings)
+            self._unfilled.remove(stage)
+            await filled(self._writer, self._unfilled)
+        if self._stale:
+            caught = replace(caught, items=caught.items + await redo(self._writer, stage))
+        self._resume_to = self._writer.journal.next_id - 1
+        return caught
+
+    async def retract(self) -> int:
+        return await retract(self._writer)
 
     async def _pending_counts(self) -> dict[str, int]:
         rows = await self._connection.execute_fetchall(

@@ -10,7 +10,7 @@ Only the run's own tasks call a store, and one conformance suite holds for every
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -78,19 +78,35 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a store must know of a pipeline: the record type and version of each stage, and the tables."""
+    """What a store must know of a pipeline: the record type and version of each stage, the tables, and the names of
+    the record types that stages produce."""
 
     pipeline: str
     stages: Mapping[str, tuple[RecordType, int]]
     tables: Sequence[RecordType] = ()
+    produced: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """What a store found: items pending per stage, and whether finalizers are owed."""
+    """What a store found: items pending per stage, and whether finalizers are owed.
+
+    With `behind`, a new epoch was asked for and waits until what is pending has ended: then `renew` begins it.
+    `lacking` stages are new, and of the records that they take nothing was kept.
+    """
 
     pending: Mapping[str, int] = field(default_factory=dict)
     changed: bool = False
+    behind: bool = False
+    lacking: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """Items that were made pending for a stage, and records that no longer fit its type."""
+
+    items: int = 0
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +125,16 @@ class Store(Protocol):
     def durable(self) -> bool:
         """Whether what is committed outlives the process."""
 
-    async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
-        """Make ready; with `refresh` a new epoch starts, in which every key may be admitted again.
+    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
+        """Make ready. A new epoch begins, unless the last run is unfinished: then its epoch goes on.
 
-        Raises WorkspaceError when what is stored does not fit the plan.
+        With `refresh` every key may be admitted once more in the epoch. With `stale`, `catch_up` includes the items
+        that another version of their stage worked on. Either wants a new epoch; if items are pending, `behind` tells
+        that it is still to begin. Raises WorkspaceError when what is stored does not fit the plan.
         """
+
+    async def renew(self) -> None:
+        """Begin the epoch that `open` could not begin. To be called when nothing is pending."""
 
     def finish(self, item: Item, child: Item | None) -> bool | None:
         """The ready path of `commit`: an item is done, without rows and with at most one child.
@@ -129,7 +150,21 @@ class Store(Protocol):
         """
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
-        """Items that were pending when the store was opened, by id, from the first id above `after`."""
+        """Items that were pending when the store was opened, or when the stage last caught up, by id, from the first
+        id above `after`."""
+
+    async def catch_up(self, stage: str) -> CaughtUp:
+        """Make pending what a stage owes: records that were there before it, and stale items where `open` was told.
+
+        To be called at quiet, before the stages after it are. `pending` then gives these items.
+        """
+
+    async def retract(self) -> int:
+        """Retract the records left without a parent, with all that came of them alone; how many.
+
+        A record's parents are the items that last emitted it and the sources that ever brought it. To be called at
+        quiet.
+        """
 
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
         """Pending items whose retry time is not after `until`, earliest first."""

@@ -18,7 +18,7 @@ import msgspec
 from msgspec import to_builtins
 
 from streamflow.errors import RecordError
-from streamflow.record import RecordType, members
+from streamflow.record import Key, RecordType, members
 
 _SURROGATE = re.compile(r"(\\*)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
 _ESCAPED = re.compile(r"(\\+)u([dD][89a-fA-F][0-9a-fA-F]{2})")
@@ -52,6 +52,11 @@ def from_text(text: str) -> str:
         return half + (chr(int(code, 16)) if len(slashes) % 2 else f"u{code}")
 
     return _ESCAPED.sub(unescape, text)
+
+
+def key_text(key: Key) -> str:
+    """A key as the journal holds it."""
+    return to_text(key) if isinstance(key, str) else format(key, "d")
 
 
 # How a column holds fields of these types: most as they are, the others as the text or number that names them.
@@ -168,13 +173,23 @@ class Table:
     @cached_property
     def select(self) -> str:
         names = ", ".join(f'"{name}"' for name in self.columns)
-        return f'SELECT {names}, updated_at FROM "{self.name}" WHERE {self._where}'  # noqa: S608
+        return f'SELECT {names}, created_at, updated_at FROM "{self.name}" WHERE {self._where}'  # noqa: S608
+
+    @cached_property
+    def delete(self) -> str:
+        return f'DELETE FROM "{self.name}" WHERE {self._where}'  # noqa: S608
 
     @cached_property
     def select_all(self) -> str:
         names = ", ".join(f'"{name}"' for name in self.columns)
         keys = ", ".join(f'"{name}"' for name in self.type.key_fields)
         return f'SELECT {names} FROM "{self.name}" ORDER BY {keys}'  # noqa: S608
+
+    def select_page(self, *, is_first: bool) -> str:
+        """Takes the key after which the page begins, unless it is the first, and its length."""
+        keys = ", ".join(f'"{name}"' for name in self.type.key_fields)
+        after = "" if is_first else f"WHERE ({keys}) > ({', '.join('?' * len(self.type.key_fields))}) "
+        return self.select_all.replace("ORDER BY", f"{after}ORDER BY") + " LIMIT ?"
 
     @cached_property
     def _where(self) -> str:
@@ -192,17 +207,25 @@ class Table:
         """The key of a record as the values its columns hold."""
         return tuple(_bindable(getattr(value, name)) for name in self.type.key_fields)
 
+    def emitted(self, value: Any) -> tuple[str, str]:
+        """A record as its parents name it: its type's name, and its key as text."""
+        return self.type.name, key_text(self.type.key_of(value))
+
+    def key_from_text(self, text: str) -> tuple[Any, ...]:
+        """The same from a key as the journal holds it."""
+        return tuple(map(_bindable, self.type.key_values(from_text(text))))
+
     def record(self, row: Sequence[Any]) -> Any:
         """The record that a row of `select` or `select_all` holds. Raises RecordError when it no longer fits."""
         fields: dict[str, Any] = {}
         for (name, hint), is_json, value in zip(self.type.fields.items(), self._is_json, row, strict=False):
             if value is None and name not in self.type.optional:
                 continue  # a column added to an old table: the field's default holds
-            if isinstance(value, str):
-                value = json.loads(from_text(value)) if is_json else from_text(value)
             try:
+                if isinstance(value, str):
+                    value = json.loads(from_text(value)) if is_json else from_text(value)
                 fields[name] = msgspec.convert(value, hint, strict=False, builtin_types=() if is_json else (bytes,))
-            except msgspec.ValidationError as error:
+            except (msgspec.ValidationError, ValueError) as error:
                 raise RecordError(f"{self.name}.{name} no longer fits {self.type.name}: {error}") from error
         try:
             return self.type.cls(**fields)
