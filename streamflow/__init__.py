@@ -15,11 +15,11 @@ from streamflow.record import latest, record, union
 if TYPE_CHECKING:
     from streamflow.engine.context import Context as Context
     from streamflow.engine.context import WorkerContext as WorkerContext
+    from streamflow.engine.figures import StageFigures as StageFigures
+    from streamflow.engine.figures import Summary as Summary
     from streamflow.engine.launch import run_pipeline as run_pipeline
     from streamflow.engine.pipeline import Pipeline as Pipeline
     from streamflow.engine.run import Run as Run
-    from streamflow.engine.run import StageFigures as StageFigures
-    from streamflow.engine.run import Summary as Summary
     from streamflow.engine.stage import Batch as Batch
     from streamflow.engine.stage import Stage as Stage
     from streamflow.errors import CredentialsRefused as CredentialsRefused
@@ -50,9 +50,10 @@ if TYPE_CHECKING:
 
 _HOMES = {
     "streamflow.engine.context": ("Context", "WorkerContext"),
+    "streamflow.engine.figures": ("StageFigures", "Summary"),
     "streamflow.engine.launch": ("run_pipeline",),
     "streamflow.engine.pipeline": ("Pipeline",),
-    "streamflow.engine.run": ("Run", "StageFigures", "Summary"),
+    "streamflow.engine.run": ("Run",),
     "streamflow.engine.stage": ("Batch", "Stage"),
     "streamflow.errors": (
         "CredentialsRefused",

@@ -18,6 +18,7 @@ StreamflowError
 │       ├── DatabaseTooNew
 │       ├── DatabaseDamaged
 │       └── JournalMismatch    pending rows that no stage of the pipeline can take
+├── ControlError               the process that holds the workspace does not answer as it should
 ├── StorageError               a completion could not be committed
 │   └── WriterStopped          nothing can be committed any more; the run stops
 ├── StageTimeout               a stage's function ran past its deadline; retried
@@ -41,6 +42,8 @@ Outcome                        how a stage's function says what becomes of its i
 """
 
 from __future__ import annotations
+
+import math
 
 
 class StreamflowError(Exception):
@@ -123,6 +126,10 @@ class DatabaseDamaged(WorkspaceError):
 
 class JournalMismatch(WorkspaceError):
     """The journal holds pending items that no stage of this pipeline can take."""
+
+
+class ControlError(StreamflowError):
+    """The process that holds a workspace does not answer, or not as it should."""
 
 
 class StorageError(StreamflowError):
@@ -230,10 +237,15 @@ class Reject(Outcome):
 
 
 class RetryLater(Outcome):
-    """Try again, after `delay` seconds where given, else by the stage's retry policy."""
+    """Try again, after `delay` seconds where given, else by the stage's retry policy.
+
+    Raises ValueError for a delay that never ends, and TypeError for one that is no number.
+    """
 
     def __init__(self, reason: str, delay: float | None = None) -> None:
         super().__init__(reason)
+        if delay is not None and not math.isfinite(delay):
+            raise ValueError(f"delay is in seconds and must end, so it cannot be {delay!r}")
         self.delay = delay
 
     def __reduce__(self) -> tuple[object, ...]:

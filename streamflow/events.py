@@ -18,6 +18,15 @@ class RunStarted:
 
 
 @dataclass(frozen=True, slots=True)
+class UncleanEnd:
+    """The process before this one ended without a word, and these items, each as `stage key`, were in its workers'
+    hands. Those in `alone` were so at two such ends: they run first, one at a time."""
+
+    in_flight: tuple[str, ...]
+    alone: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RunEnded:
     pipeline: str
     reason: str
@@ -86,6 +95,19 @@ class StageStuck:
 
 
 @dataclass(frozen=True, slots=True)
+class LoopBlocked:
+    """A function holds the event loop, and nothing else runs meanwhile; `stack` says where it stands.
+
+    `stage` and `key` are empty where it is not a stage's. Told from another thread, since the loop cannot.
+    """
+
+    stage: str
+    key: str
+    seconds: float
+    stack: str
+
+
+@dataclass(frozen=True, slots=True)
 class LimitPaused:
     limit: str
     seconds: float
@@ -120,6 +142,23 @@ class RecordsRetracted:
 
 
 @dataclass(frozen=True, slots=True)
+class StorageBlocked:
+    """Nothing can be saved for now: the disk is full, or another program has locked the database. It is waited for."""
+
+    reason: str
+    workspace: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class StorageResumed:
+    """What was waited for is over, after `seconds`."""
+
+    reason: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class FinalizerEnded:
     finalizer: str
     seconds: float
@@ -134,8 +173,20 @@ class Draining:
     grace: float
 
 
+@dataclass(frozen=True, slots=True)
+class ControlUnavailable:
+    """The run cannot be asked through its control socket; it goes on without."""
+
+    workspace: str
+    reason: str
+
+
+DRAINED = "streamflow drain"
+"""The reason of a run that was stopped through its control socket."""
+
 Event = (
     RunStarted
+    | UncleanEnd
     | RunEnded
     | SourceEnded
     | RecordRefused
@@ -144,12 +195,16 @@ Event = (
     | ItemDied
     | ContentsDiffer
     | StageStuck
+    | LoopBlocked
     | LimitPaused
+    | StorageBlocked
+    | StorageResumed
     | StageCaughtUp
     | StageLacksRecords
     | RecordsRetracted
     | FinalizerEnded
     | Draining
+    | ControlUnavailable
 )
 
 Hook = Callable[[Event], None]

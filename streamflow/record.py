@@ -18,9 +18,13 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
 from hashlib import blake2b
 from operator import attrgetter
-from typing import Any, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeVar, Union, dataclass_transform, get_args, get_origin, get_type_hints
+from uuid import UUID
 
 import msgspec
 
@@ -32,6 +36,7 @@ Key = str | int
 MergeRule = Callable[[Any, Any], Any]
 
 _IMMUTABLE = (tuple, frozenset)
+_SCALARS = (str, int, float, bool, bytes, type(None), datetime, date, time, timedelta, UUID, Decimal)
 
 
 def union(old: Any, new: Any) -> tuple[Any, ...]:
@@ -61,6 +66,22 @@ class RecordType:
     _encode: Callable[[Any], bytes]
     _decode: Callable[[bytes], Any]
     _floats: tuple[str, ...]
+    _values: Callable[[Any], tuple[Any, ...]]
+    _fits: Callable[[tuple[Any, ...]], bool]
+
+    def values(self, value: Any) -> tuple[Any, ...]:
+        """The values of the fields, in their order.
+
+        Raises RecordError when one is not of its field's type: it could be stored, but never be read again.
+        """
+        values = self._values(value)
+        if not self._fits(values):
+            try:
+                plain = msgspec.to_builtins(value, builtin_types=(bytes,))
+                msgspec.convert(plain, self.cls, builtin_types=(bytes,))
+            except (TypeError, ValueError) as error:
+                raise RecordError(f"{self.name} cannot be stored: {error}") from error
+        return values
 
     def key_values(self, key: str) -> tuple[str | int, ...]:
         """The values of the key's fields from the text of a key."""
@@ -249,7 +270,40 @@ def _describe(
         _encode=msgspec.json.Encoder(order="deterministic").encode,
         _decode=decode,
         _floats=tuple(field for field, hint in hints.items() if _may_hold_float(hint)),
+        _values=_values_function(fields),
+        _fits=_fits_function(hints),
     )
+
+
+def _values_function(fields: list[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(fields) == 1:
+        get = attrgetter(*fields)
+        return lambda value: (get(value),)
+    return attrgetter(*fields)
+
+
+def _fits_function(hints: Mapping[str, Any]) -> Callable[[tuple[Any, ...]], bool]:
+    """A quick look at the types of all values, for rows are many; False where it cannot tell."""
+    if not all(map(_is_of_scalars, hints.values())):
+        return lambda values: False
+    shape = msgspec.defstruct("_Shape", list(hints.items()), array_like=True, gc=False)
+
+    def fits(values: tuple[Any, ...]) -> bool:
+        try:
+            msgspec.convert(values, shape, builtin_types=(bytes,))
+        except msgspec.ValidationError:
+            return False
+        return True
+
+    return fits
+
+
+def _is_of_scalars(hint: Any) -> bool:
+    if get_origin(hint) is Literal or hint is Ellipsis:
+        return True
+    if args := get_args(hint):
+        return all(map(_is_of_scalars, args))
+    return hint in _SCALARS or (isinstance(hint, type) and issubclass(hint, Enum))
 
 
 def _hints(cls: type[Any], name: str, fields: list[str]) -> dict[str, Any]:

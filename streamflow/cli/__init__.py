@@ -11,9 +11,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from streamflow.cli import bench, dead, demo, export, graph, journal, retry, run, simulate, status, watch
+from streamflow.cli import bench, dead, demo, doctor, export, graph, journal, retry, run, simulate, status, steer, watch
 from streamflow.cli.output import tell
-from streamflow.errors import UsageError
+from streamflow.errors import ControlError, UsageError
 
 app = typer.Typer(
     name="streamflow",
@@ -27,11 +27,16 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(watch.watch)
 app.command()(status.status)
+app.command()(steer.health)
+app.command()(steer.pause)
+app.command()(steer.resume)
+app.command()(steer.drain)
 app.command()(export.export)
 app.command()(demo.demo)
 app.command()(bench.bench)
 app.command()(simulate.simulate)
 app.command()(graph.graph)
+app.command()(doctor.doctor)
 app.command()(retry.retry)
 app.add_typer(dead.app, name="dead")
 app.add_typer(journal.app, name="journal")
@@ -65,6 +70,9 @@ def _main() -> int:
     except UsageError as error:
         tell(f"Error: {error}")
         return 2
+    except ControlError as error:
+        tell(f"Error: {error}")
+        return 1
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:

@@ -46,7 +46,10 @@ def export(
         sys.stdout.buffer.flush()
         return
     try:
-        write_whole(output, data)
+        if output.exists() and not output.is_file():
+            output.write_bytes(data)  # a device or a pipe is written to, never replaced by a file
+        else:
+            write_whole(output.resolve(), data)
     except OSError as error:
         raise WorkspaceError(f"{output} cannot be written: {error.strerror}.") from error
     tell(f"Wrote {output}.")

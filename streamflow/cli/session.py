@@ -18,23 +18,31 @@ import structlog
 
 from streamflow.cli.output import count, give_json, tell
 from streamflow.cli.pipelines import registered
+from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, Summary
+from streamflow.engine.run import Run
 from streamflow.errors import CredentialsRefused, ServiceError, UsageError
 from streamflow.events import (
+    DRAINED,
+    ControlUnavailable,
     Draining,
     Event,
     ItemDied,
     ItemRetried,
     ItemSkipped,
     LimitPaused,
+    LoopBlocked,
     RecordRefused,
     RecordsRetracted,
     RunStarted,
     SourceEnded,
     StageCaughtUp,
     StageLacksRecords,
+    StageStuck,
+    StorageBlocked,
+    StorageResumed,
+    UncleanEnd,
 )
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
@@ -42,14 +50,18 @@ from streamflow.observe import summary as reports
 from streamflow.observe.log import Log
 from streamflow.observe.progress import displayed
 from streamflow.observe.stats import Observer
+from streamflow.observe.words import duration
 from streamflow.settings import load_settings
 from streamflow.storage import inspect
+from streamflow.storage.trouble import Trouble
 
 DONE, FAILED, DEAD_LETTERS, CREDENTIALS, UNAVAILABLE = 0, 1, 3, 4, 5
 AT_ONCE = 5.0
 """Seconds that a run has to end once all its work is cancelled."""
 _LETTERS = 20
 """Dead letters that a report holds at most."""
+_WAITED_FOR: Mapping[str, str] = {Trouble.FULL: "room", Trouble.LOCKED: "another program to let go of the database"}
+_GOES_ON = "Nothing is lost; it goes on by itself."
 
 log = structlog.get_logger("streamflow")
 
@@ -113,6 +125,7 @@ class _Session:
         self._limits: Registry | None = None
         self._signalled: str | None = None
         self._empty_sources = 0
+        self._told_slow: set[tuple[type[Event], str]] = set()
 
     async def run(self) -> int:
         options = self._options
@@ -211,12 +224,25 @@ class _Session:
             self._empty_sources += 1
         if isinstance(event, RecordRefused):
             tell(f"A record of source {event.source!r} was refused: {event.error}")
+        if isinstance(event, StorageBlocked):
+            tell(f"{event.reason}: waiting for {_WAITED_FOR[event.reason]} in {event.workspace}. {_GOES_ON}")
+        if isinstance(event, StorageResumed):
+            tell(f"No longer {event.reason}, after {duration(event.seconds)}; going on.")
         if isinstance(event, Draining):
+            if event.reason == DRAINED:
+                self._signalled = self._signalled or DRAINED  # a signal that follows is the second
             error = self._run.error if self._run is not None else None
             code = _error_code(error) if error is not None else _signal_code(self._signalled or signal.SIGTERM.name)
             self._leave_after(event.grace + AT_ONCE, event.reason, code)
         if self._options.quiet:
             return
+        if isinstance(event, LoopBlocked | StageStuck):
+            self._tell_slow(event)
+        if isinstance(event, UncleanEnd):
+            told = f"The run before ended without a word, with {count(len(event.in_flight), 'item')} in work."
+            if event.alone:
+                told += f" What was in work at two such ends runs alone first: {count(len(event.alone), 'item')}."
+            tell(told)
         if isinstance(event, RunStarted):
             if event.resumed:
                 tell(f"Going on with {count(event.resumed, 'item')} left pending by an earlier run.")
@@ -242,6 +268,20 @@ class _Session:
                 f"{event.reason}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; "
                 "the rest stays pending. A second signal stops at once."
             )
+
+    def _tell_slow(self, event: LoopBlocked | StageStuck) -> None:
+        """Say once for each stage that its function does not let go, and where it stands."""
+        if (type(event), event.stage) in self._told_slow:
+            return
+        self._told_slow.add((type(event), event.stage))
+        who = f"The function of {event.stage}" if event.stage else "Something"
+        where = event.stack.rpartition("\n")[2]
+        if isinstance(event, LoopBlocked):
+            tell(
+                f'{who} holds up everything else: it blocks or computes, at {where}. Say runs_in="thread" or "process".'
+            )
+        else:
+            tell(f'{who} goes on although its time is over, at {where}. In runs_in="process" it could be ended.')
 
     def _failed(self, error: Exception) -> int:
         """What a source, a finalizer, the store or the engine itself raised."""
@@ -311,7 +351,7 @@ def _why(error: Exception) -> str:
 
 
 def _signal_code(name: str) -> int:
-    return 128 + signal.Signals[name]
+    return 128 + (signal.SIGTERM if name == DRAINED else signal.Signals[name])
 
 
 def _line_for(event: Event) -> tuple[str, str]:
@@ -319,9 +359,11 @@ def _line_for(event: Event) -> tuple[str, str]:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     if isinstance(event, ItemSkipped | ItemRetried):
         return "debug" if isinstance(event, ItemSkipped) else "info", name
-    noteworthy = isinstance(event, ItemDied | LimitPaused) or name in (
+    noteworthy = isinstance(event, ItemDied | LimitPaused | StorageBlocked | ControlUnavailable) or name in (
         "contents_differ",
         "stage_stuck",
+        "loop_blocked",
+        "unclean_end",
         "record_refused",
     )
     return "warning" if noteworthy else "info", name

@@ -7,6 +7,7 @@ A channel is an `asyncio.Queue` with three promises more:
 - It loses nothing to cancellation: a cancelled producer's value is in the channel or was never taken, a cancelled
   consumer took nothing.
 - It can be closed: then nobody can put, and producers that wait are let go.
+- It can be held: then nobody can take, and producers find it as full as it is.
 
 `put_nowait` and `get_nowait` hold the logic and never wake anyone who is awake; `put` and `get` only add waiting.
 """
@@ -28,6 +29,14 @@ class ChannelClosed(Exception):
     """The run stops: nothing more is put into channels. What was to be put stays pending in the store."""
 
 
+class _Held(deque[T]):
+    """The values of a held channel. Producers, who count them, see them; consumers, who ask whether there are any, do
+    not: so a hold costs nothing where values are taken."""
+
+    def __bool__(self) -> bool:
+        return False
+
+
 class Channel(asyncio.Queue[T], Generic[T]):
     """A channel for at most `capacity` values, any number for 0; with `newest_first` the last put is taken first.
 
@@ -37,7 +46,8 @@ class Channel(asyncio.Queue[T], Generic[T]):
     def __init__(self, capacity: int, *, newest_first: bool = False) -> None:
         super().__init__(capacity)
         self._room = capacity if capacity > 0 else sys.maxsize
-        self._next = self._values.pop if newest_first else self._values.popleft
+        self._newest_first = newest_first
+        self._keep(self._values)
         # Consumers that wait and were not woken. At most one is on its way (`_waking`): it wakes the next if it leaves
         # values behind. So values never lie while all consumers sleep, and one that can take all by itself does.
         self._consumers: deque[asyncio.Future[None]] = deque()
@@ -51,6 +61,10 @@ class Channel(asyncio.Queue[T], Generic[T]):
 
     def _init(self, maxsize: int) -> None:
         self._values: deque[T] = deque()
+
+    def _keep(self, values: deque[T]) -> None:
+        self._values = values
+        self._next = values.pop if self._newest_first else values.popleft
 
     def _get(self) -> T:
         return self._next()
@@ -158,6 +172,18 @@ class Channel(asyncio.Queue[T], Generic[T]):
             place, _ = self._producers.popitem(last=False)
             if not place.done():
                 place.set_exception(ChannelClosed())
+
+    @property
+    def held(self) -> bool:
+        return isinstance(self._values, _Held)
+
+    def hold(self) -> None:
+        """Give out nothing until `release`."""
+        self._keep(_Held(self._values))
+
+    def release(self) -> None:
+        self._keep(deque(self._values))
+        self._pass_on()
 
     def _admit_producer(self) -> None:
         while self._producers:

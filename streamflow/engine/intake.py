@@ -15,7 +15,7 @@ from typing import Any
 
 from streamflow.engine.channel import ChannelClosed
 from streamflow.engine.shared import Shared
-from streamflow.errors import StageSignatureError, StorageError, WriterStopped
+from streamflow.errors import StageSignatureError, StorageError, WriterStopped, told
 from streamflow.events import RecordRefused
 from streamflow.storage.store import Completion, Item, State
 
@@ -71,6 +71,8 @@ class Intake:
                     record = await anext(self._stream)
                 except StopAsyncIteration:
                     return
+                except SystemExit as error:
+                    raise self._exited(error) from error
                 self.records += 1
                 await self._admit([record])
                 await settled()
@@ -90,14 +92,20 @@ class Intake:
                     while len(self._read) >= READ_AHEAD:
                         self._moved.clear()
                         await self._moved.wait()
+        except SystemExit as error:
+            raise self._exited(error) from error
         finally:
             self._ended = True
             self._moved.set()
+
+    def _exited(self, error: SystemExit) -> RuntimeError:
+        return RuntimeError(f"the source {self.name!r} called sys.exit({error.code!r})")
 
     async def _admit(self, records: Sequence[Any]) -> None:
         shared = self._shared
         children: list[Item] = []
         rows: list[Any] = []
+        refused: StorageError | None = None
         for record in records:
             route = shared.routes.get(type(record))
             if route is None:
@@ -106,16 +114,20 @@ class Intake:
                 )
             if route.is_row:
                 rows.append(record)
-            for taker in route.takers:
-                children.append(Item(taker, record, route.key_of(record)))
+            try:
+                for taker in route.takers:
+                    children.append(Item(taker, record, route.key_of(record)))
+            except (TypeError, ValueError) as error:  # a key of several fields that JSON cannot hold
+                refused = StorageError(f"a record cannot be stored: its key: {error}")
         try:
+            if refused is not None:
+                raise refused
             fresh = await shared.store.commit(Completion(None, State.DONE, children, rows))
         except WriterStopped:
             raise
         except StorageError as error:
             if len(records) == 1:
-                self.refused += 1
-                shared.hook(RecordRefused(self.name, str(error)))
+                self._refuse(error)
                 return
             for record in records:  # one of them is at fault
                 await self._admit([record])
@@ -130,3 +142,8 @@ class Intake:
                 await shared.channels[stage].put_all(list(several))
         except ChannelClosed:
             return  # the run stops; what was admitted is pending in the store
+
+    def _refuse(self, error: Exception) -> None:
+        """One record cannot be stored: the others go on."""
+        self.refused += 1
+        self._shared.hook(RecordRefused(self.name, told(error)))

@@ -9,8 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from streamflow.engine.context import Context
+from streamflow.engine.control.answers import controlled
+from streamflow.engine.figures import Summary
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, Summary
+from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.events import Hook
 from streamflow.http.client import open_session
@@ -20,6 +22,7 @@ from streamflow.settings import Settings, StageSettings, load_settings
 from streamflow.sources.files import Inputs
 from streamflow.storage.files import FileStore
 from streamflow.storage.lock import WorkspaceLock
+from streamflow.storage.patience import Patience
 from streamflow.storage.reader import Reader
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Store
@@ -62,9 +65,10 @@ async def run_pipeline(
     inputs.check()
     async with AsyncExitStack() as stack:
         stack.enter_context(WorkspaceLock(workspace))
+        patience = Patience(workspace, hook)
         if store is None:
-            store = SqliteStore(workspace / DATABASE, synchronous=settings.storage.synchronous)
-        files = FileStore(workspace / "files")
+            store = SqliteStore(workspace / DATABASE, synchronous=settings.storage.synchronous, patience=patience)
+        files = FileStore(workspace / "files", patience=patience)
         await files.sweep()
         session = await stack.enter_async_context(open_session())
         limits = Registry(hook=hook)
@@ -87,7 +91,9 @@ async def run_pipeline(
             grace=settings.grace,
             trace=trace,
             beside=keeping(limits, store),
+            storage_patience=patience,
         )
+        await stack.enter_async_context(controlled(workspace, run, store, limits, hook))
         started(run, limits)
         return await run()
 

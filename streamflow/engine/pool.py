@@ -14,9 +14,10 @@ from functools import partial
 from typing import Any
 
 from streamflow.deadline import NEVER, current
-from streamflow.engine.channel import ChannelClosed, QueueEmpty, QueueFull
+from streamflow.engine.channel import ChannelClosed, QueueFull
 from streamflow.engine.executors import Call
 from streamflow.engine.feeder import Feeder
+from streamflow.engine.held import Held
 from streamflow.engine.shared import Shared, Slot
 from streamflow.engine.stage import Batch, Stage
 from streamflow.engine.stream import Stream
@@ -24,10 +25,14 @@ from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageEr
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.retry import Again, Decision, GiveUp, Stop
 from streamflow.storage.store import Completion, Item, State
+from streamflow.storage.trouble import Trouble, trouble
 
 BREATH = 0.005
 """Seconds after which a worker that never had to wait lets the others run."""
 
+
+LOOK = 0.05
+"""Seconds between two looks of a worker that gathers a batch whether any more can come."""
 
 Handle = Callable[[Item, Slot], Awaitable[None]]
 
@@ -35,14 +40,19 @@ Handle = Callable[[Item, Slot], Awaitable[None]]
 class Pool:
     """See the module's text. `done`, `skipped`, `dead` and `retries` count since the run began."""
 
-    def __init__(self, stage: Stage, call: Call, feeder: Feeder, shared: Shared) -> None:
+    def __init__(self, stage: Stage, call: Call, feeder: Feeder, shared: Shared, first_place: int = 0) -> None:
+        """Its workers' items have their places in `shared.places` from `first_place` on."""
         self.stage = stage
         self.feeder = feeder
         self.channel = shared.channels[stage.name]
-        self.slots = [Slot(stage.name, number, shared.clock) for number in range(stage.workers)]
+        self.slots = [
+            Slot(stage.name, number, shared.clock, first_place + number * stage.in_hand)
+            for number in range(stage.workers)
+        ]
         self.done = self.skipped = self.dead = self.retries = 0
         self.stopping = False
         self._special: Handle | None = None
+        self._held = Held(shared.patience)
         if stage.batch is not None:
             self._special = self._handle_gathered
         elif stage.signature.streams:
@@ -51,6 +61,7 @@ class Pool:
         self._shared = shared
         self._store = shared.store
         self._durable = shared.store.durable
+        self._places = shared.places
         self._tally = shared.tally
         self._clock = shared.clock
         self._timeout = stage.timeout
@@ -83,7 +94,7 @@ class Pool:
             return await (self._work_special(slot, self._special) if lone is None else self._special(lone, slot))
         clock, call, timeout, deadline = self._clock, self._call, self._timeout, slot.deadline
         take, ways, ends, finish = self.channel.take, self._ways, self._ends, self._store.finish
-        durable = self._durable
+        durable, places, place = self._durable, self._places, slot.place
         while not self.stopping:
             item = take() if lone is None else lone
             if item is None:
@@ -94,6 +105,7 @@ class Pool:
             deadline.at = now + timeout
             if durable:
                 item.started = time.time()
+                places[place] = item.id
             try:
                 outcome = await call(item.record)
                 deadline.at = NEVER
@@ -148,9 +160,9 @@ class Pool:
             return self._timed_out(slot)
         if isinstance(error, asyncio.CancelledError) and not self._shared.halted:
             return RuntimeError(f"the function of stage {self.stage.name!r} raised CancelledError by itself")
-        if isinstance(error, SystemExit | GeneratorExit) and not self._shared.halted:
-            return RuntimeError(f"the function of stage {self.stage.name!r} raised {error!r}")
-        return error
+        if isinstance(error, Exception | KeyboardInterrupt | asyncio.CancelledError) or self._shared.halted:
+            return error
+        return RuntimeError(f"the function of stage {self.stage.name!r} raised {error!r}")
 
     def _timed_out(self, slot: Slot) -> BaseException:
         """What a worker's cancellation by the watchdog means to its item."""
@@ -233,7 +245,7 @@ class Pool:
 
     async def _leave(self, fresh: Sequence[Item], slot: Slot) -> None:
         """An item has left, and `fresh` have come of it: they count before they are anywhere to be seen."""
-        if not fresh:
+        if not fresh or self._shared.alone:
             return self._left()
         self._tally.alive += len(fresh) - 1
         await self._put(fresh, slot)
@@ -258,6 +270,8 @@ class Pool:
         error = self._meaning(error, slot)
         if not isinstance(error, Exception) or isinstance(error, WriterStopped):
             raise error
+        if trouble(error) is Trouble.FULL:
+            return await self._held.keep(item, slot, error, self.work)
         text = told(error)
         if isinstance(error, Skip):
             await self._settle(item, State.SKIPPED, slot, error=error.reason)
@@ -270,7 +284,9 @@ class Pool:
                 due = time.time() + delay
                 self.feeder.remember(item)  # before it can be read: else it would be fetched while it is here
                 await self._commit(Completion(item, State.PENDING, error=text, due=due), slot)
-                self.feeder.park(item, delay)
+                self._note_in_flight((), slot)  # in no hands, and yet pending
+                if not self._shared.alone:
+                    self.feeder.park(item, delay)
                 self._shared.hook(ItemRetried(self.stage.name, str(item.key), item.attempts, delay, text))
             case GiveUp(reason):
                 await self._die(item, slot, reason)
@@ -284,12 +300,18 @@ class Pool:
         await self._settle(item, State.DEAD, slot, error=reason)
         self._shared.hook(ItemDied(self.stage.name, str(item.key), item.attempts, reason))
 
+    def _note_in_flight(self, items: Sequence[Item], slot: Slot) -> None:
+        if self._durable:
+            for number in range(self.stage.in_hand):
+                self._places[slot.place + number] = items[number].id if number < len(items) else 0
+
     # --- streaming stages ------------------------------------------------------------------------------------------
 
     async def _handle_stream(self, item: Item, slot: Slot) -> None:
         """An attempt at an item of a streaming stage: children are committed in chunks before it ends."""
         slot.items = (item,)
         item.started = time.time()
+        self._note_in_flight(slot.items, slot)
         stream = Stream(slot, partial(self._emit, item, slot))
         slot.deadline.at = self._clock() + self._timeout
         try:
@@ -307,6 +329,8 @@ class Pool:
         """Commit some of an item's outputs while it goes on."""
         children, rows = self._route(outputs)
         fresh = await self._commit(Completion(item, State.PENDING, children, rows), slot)
+        if self._shared.alone:
+            return
         self._tally.alive += len(fresh)
         await self._put(fresh, slot)
 
@@ -318,28 +342,41 @@ class Pool:
             await self._handle_batch(await self._gather(first, batch, slot), slot)
 
     async def _gather(self, first: Item, batch: Batch, slot: Slot) -> list[Item]:
-        """Up to `max_size` items, waiting at most `max_wait` seconds after the first."""
+        """Up to `max_size` items, waiting at most `max_wait` seconds after the first, and not where none can come."""
         slot.items = items = [first]
         until = self._clock() + batch.max_wait
-        while len(items) < batch.max_size:
-            try:
-                items.append(self.channel.get_nowait())
-            except QueueEmpty:
-                if self.stopping:
-                    break
-                try:
-                    async with asyncio.timeout_at(until):
-                        items.append(await self.channel.get())
-                except TimeoutError:
-                    break
+        slot.waiting = "input"
+        self._tally.gathered += 1
+        try:
+            while len(items) < batch.max_size:
+                item = self.channel.take()
+                if item is None:
+                    if self.stopping or self._tally.all_gathered or self._clock() >= until:
+                        break
+                    item = await self._next_until(min(until, self._clock() + LOOK))
+                if item is not None:
+                    items.append(item)
+                    self._tally.gathered += 1
+        finally:
+            self._tally.gathered -= len(items)
+            slot.waiting = None
         return items
+
+    async def _next_until(self, moment: float) -> Item | None:
+        try:
+            async with asyncio.timeout_at(moment):
+                return await self.channel.get()
+        except TimeoutError:
+            return None
 
     async def _handle_batch(self, items: list[Item], slot: Slot) -> None:
         """One attempt at a batch; if it fails whole, its items are tried one by one."""
         slot.items = items
+        found_full: list[tuple[Item, Exception]] = []
         now = time.time()
         for item in items:
             item.started = now
+        self._note_in_flight(items, slot)
         slot.deadline.at = self._clock() + self._timeout
         try:
             outcomes = await self._call([item.record for item in items])
@@ -366,7 +403,12 @@ class Pool:
         else:
             async with asyncio.TaskGroup() as group:
                 for item, outcome in zip(items, outcomes, strict=True):
-                    group.create_task(self._end(item, slot, outcome))
+                    if isinstance(outcome, Exception) and trouble(outcome) is Trouble.FULL:
+                        found_full.append((item, outcome))
+                    else:
+                        group.create_task(self._end(item, slot, outcome))
+            for item, outcome in found_full:  # one by one: each holds the worker
+                await self._failed(item, slot, outcome)
         slot.items = ()
 
     async def _one_by_one(self, items: Sequence[Item], slot: Slot) -> None:

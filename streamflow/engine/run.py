@@ -1,6 +1,7 @@
 """A run: one execution of a pipeline.
 
-Start: open the store, make channels and pools, feed what an earlier run left, start the sources.
+Start: open the store, make channels and pools, run alone what was in flight at two unclean ends, feed what an earlier
+run left, start the sources.
 Drain: when sources and feeders have ended and nothing is in flight, finalizers run if something changed. A batch run
 then ends; a daemon goes on, and is quiet after `QUIET` seconds of nothing to do.
 Stop, at the first signal: sources are cancelled, channels refuse, idle workers end, active ones finish what they have
@@ -11,89 +12,44 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal
 
 from streamflow.engine.channel import Channel
-from streamflow.engine.executors import Call, executor
+from streamflow.engine.executors import executor
 from streamflow.engine.feeder import Feeder
+from streamflow.engine.figures import StageFigures, Summary, shares
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
-from streamflow.engine.shared import Route, Shared
-from streamflow.engine.stage import Stage, read_signature
+from streamflow.engine.quiet import Quiet
+from streamflow.engine.shared import Route, Shared, Slot
 from streamflow.engine.tally import Tally
+from streamflow.engine.trace import Span, traced
 from streamflow.engine.watchdog import Watchdog
 from streamflow.events import (
     ContentsDiffer,
     Draining,
-    FinalizerEnded,
     Hook,
-    RecordsRetracted,
+    ItemDied,
     RunEnded,
     RunStarted,
     SourceEnded,
-    StageCaughtUp,
     StageLacksRecords,
+    UncleanEnd,
 )
 from streamflow.record import record_type
 from streamflow.sources.files import Inputs
-from streamflow.storage.store import Item, Plan, Store
+from streamflow.storage.patience import Patience
+from streamflow.storage.store import Item, Opened, Plan, Store
 
 QUIET = 5.0
 """Seconds without anything to do after which a daemon runs its finalizers."""
 
-
-@dataclass(frozen=True, slots=True)
-class StageFigures:
-    """One stage at a moment: items by state since the run began, and shares of its workers' time by what they did."""
-
-    queued: int
-    active: int
-    parked: int
-    done: int
-    skipped: int
-    dead: int
-    retries: int
-    capacity: int
-    workers: int
-    shares: Mapping[str, float] = field(default_factory=dict)
-
-
-class Span(NamedTuple):
-    """One call of a stage's function: by which worker, from when to when in seconds since the run's start."""
-
-    stage: str
-    worker: str
-    start: float
-    end: float
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """How a run ended. `error` is what stopped it; `stopped_by` names the signal. `seconds` is wall time.
-
-    `refused` counts records of sources that cannot be stored.
-    """
-
-    pipeline: str
-    stages: Mapping[str, StageFigures]
-    seconds: float
-    error: Exception | None = None
-    stopped_by: str | None = None
-    spans: Sequence[Span] = ()
-    refused: int = 0
-
-    @property
-    def dead(self) -> int:
-        return sum(figures.dead for figures in self.stages.values())
-
-    @property
-    def retries(self) -> int:
-        return sum(figures.retries for figures in self.stages.values())
+SYNC_EVERY = 1.0
+"""Seconds between two moments at which the disk is told what is in flight."""
 
 
 class Run:
@@ -121,6 +77,7 @@ class Run:
         grace: float = 30.0,
         trace: bool = False,
         beside: AbstractAsyncContextManager[None] | None = None,
+        storage_patience: Patience | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.tally = Tally()
@@ -137,14 +94,19 @@ class Run:
         self._grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
+        self._patience = storage_patience if storage_patience is not None else Patience(workspace, hook)
+        self._quiet = Quiet(pipeline, store, resources, self.tally, hook, self._patience, self._is_ending)
         self._spans: list[Span] = []
         self._intakes: list[Intake] = []
+        # Whether one worker serves all stages now, one item at a time.
+        self._lone = sequential
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
         self._renewed = asyncio.Event()
         self._stopped_by: str | None = None
         self._error: Exception | None = None
         self._started = 0.0
+        self._state: Literal["starting", "running", "stopping"] = "starting"
 
     async def __call__(self) -> Summary:
         """Run to the end. Raises what a source, a finalizer or the store raised; stage failures are items' ends."""
@@ -163,10 +125,11 @@ class Run:
             if self._daemon:
                 # It is never at rest: what new stages owe is fed with what an earlier run left, beside live items.
                 for stage in self.pipeline.downstream:
-                    await self._catch_up(stage.name)
+                    await self._quiet.catch_up(stage.name)
             async with self._beside, AsyncExitStack() as stack:
                 await self._make_pools(stack)
-                await self._flow()
+                self._tell_of_unclean_end(opened)
+                await self._flow(opened.suspects)
         except BaseException as error:
             self._end(f"failed: {type(error).__name__}: {error}")
             raise
@@ -194,13 +157,31 @@ class Run:
         self._stopped_by = reason
         self._stop.set()
 
+    @property
+    def state(self) -> Literal["starting", "running", "stopping"]:
+        """Stopping is also a batch run that has drained: nothing more comes into it."""
+        if self._stop.is_set():
+            return "stopping"
+        return self._state
+
+    @property
+    def sequential(self) -> bool:
+        return self._sequential
+
+    @property
+    def looks(self) -> Mapping[str, Mapping[str, float]]:
+        """For how many seconds the workers of each stage were seen at what, since the run began."""
+        return self._watchdog.looks if self._state != "starting" else {}
+
     def figures(self) -> dict[str, StageFigures]:
         """Live figures of each stage."""
         return {name: self._stage_figures(pool) for name, pool in self.pools.items()}
 
+    def at(self, slot: Slot) -> str:
+        """What a worker is at: `input`, `work`, or what it waits for."""
+        return self._shared.at(slot)
+
     def _stage_figures(self, pool: Pool) -> StageFigures:
-        looks = self._watchdog.looks[pool.stage.name]
-        total = sum(looks.values())
         return StageFigures(
             queued=0 if self._sequential else len(pool.channel),
             active=pool.active,
@@ -211,7 +192,8 @@ class Run:
             retries=pool.retries,
             capacity=pool.channel.capacity,
             workers=pool.stage.workers,
-            shares={what: count / total for what, count in looks.most_common()} if total else {},
+            shares=shares(self.looks.get(pool.stage.name, {})),
+            paused=pool.channel.held,
         )
 
     def _plan(self) -> Plan:
@@ -238,59 +220,119 @@ class Run:
         loop = asyncio.get_running_loop()
         # The stock loop's clock is `time.monotonic`, which is read for every item: half the price without its wrapper.
         clock = time.monotonic if type(loop).time is asyncio.BaseEventLoop.time else loop.time
-        self._shared = Shared(self._store, channels, routes, self.tally, self._hook, self._abort, clock)
+        place, places = 0, sum(stage.workers * stage.in_hand for stage in stages)
+        self._in_flight = self._store.in_flight(places)
+        self._shared = Shared(
+            self._store,
+            channels,
+            routes,
+            self.tally,
+            self._hook,
+            self._abort,
+            clock,
+            self._in_flight.places,
+            self._patience,
+        )
         for stage in stages:
             call = await stack.enter_async_context(executor(stage, self._resources, self._workspace))
             if self._trace:
-                call = self._traced(stage, call)
+                call = traced(stage, call, self._spans, self._started)
             feeder = Feeder(stage.name, self._store, channels[stage.name], stage.room)
-            self.pools[stage.name] = Pool(stage, call, feeder, self._shared)
+            self.pools[stage.name] = Pool(stage, call, feeder, self._shared, place)
+            place += stage.workers * stage.in_hand
         slots = [slot for pool in self.pools.values() for slot in pool.slots]
         tick = min(0.1, *(stage.timeout / 10 for stage in stages)) if stages else 0.1
-        self._watchdog = Watchdog(slots, self._hook, tick=max(0.01, tick))
+        self._watchdog = Watchdog(slots, self._hook, self._shared.at, tick=max(0.01, tick))
 
-    def _traced(self, stage: Stage, call: Call) -> Call:
-        if stage.signature.streams:
-            return call
+    def _tell_of_unclean_end(self, opened: Opened) -> None:
+        if opened.in_flight:
+            alone = tuple(f"{item.stage} {item.key}" for item in opened.suspects)
+            self._hook(UncleanEnd(tuple(map(str, opened.in_flight)), alone))
+        for suspect in opened.set_aside:
+            if suspect.stage in self.pools:
+                self.pools[suspect.stage].dead += 1
+            self._hook(ItemDied(suspect.stage, suspect.key, suspect.attempts, suspect.reason))
 
-        async def traced(argument: Any) -> Any:
-            start = time.monotonic() - self._started
-            try:
-                return await call(argument)
-            finally:
-                task = asyncio.current_task()
-                worker = task.get_name() if task is not None else ""
-                self._spans.append(Span(stage.name, worker, start, time.monotonic() - self._started))
-
-        return traced
-
-    async def _flow(self) -> None:
+    async def _flow(self, suspects: Sequence[Item]) -> None:
         """Start everything, wait for quiet or a stop, end everything."""
         try:
-            await self._flow_in_group()
+            if not suspects or await self._flow_alone(suspects):
+                await self._flow_in_group()
         except BaseExceptionGroup as group:
             # The first failure ended the others; they tell nothing more.
             raise _first(group) from None
 
+    async def _flow_alone(self, suspects: Sequence[Item]) -> bool:
+        """Run items that may end the process, one at a time; whether the run goes on after them.
+
+        What comes of them is resumed with all else that is pending: no other worker is there to take it.
+        """
+        shared = self._shared
+        self._lone = shared.alone = True
+        self._in_flight.run_alone(True)
+        async with asyncio.TaskGroup() as group:
+            worker = group.create_task(self._guarded(self._work_on(suspects)), name="streamflow worker")
+            helpers = self._start_watching(group)
+            goes_on = await self._until(worker, [], [worker], helpers)
+        self._in_flight.run_alone(False)
+        self._store.resume_from_here()
+        self.tally.alive = 0
+        self._lone, shared.alone = self._sequential, False
+        return goes_on
+
+    async def _sync_in_flight(self) -> None:
+        """Have the disk know what is in flight, for a power cut: not exactly, but without holding anybody up."""
+        while True:
+            await asyncio.sleep(SYNC_EVERY)
+            await asyncio.to_thread(self._in_flight.sync)
+
+    async def _work_on(self, suspects: Sequence[Item]) -> None:
+        for item in suspects:
+            if not self._stop.is_set():
+                self.tally.alive += 1
+                pool = self.pools[item.stage]
+                await pool.work(pool.slots[0], item)
+
     async def _flow_in_group(self) -> None:
         async with asyncio.TaskGroup() as group:
+            self._state = "running"
             workers = self._start_workers(group)
-            helpers = [group.create_task(self._watchdog.watch(), name="streamflow watchdog")]
-            helpers.append(group.create_task(self._tell_differences(), name="streamflow differences"))
+            helpers = self._start_watching(group)
             feeding = self._start_feeding(group, helpers)
             control = asyncio.create_task(self._control(), name="streamflow control")
-            stop = asyncio.create_task(self._stop.wait())
-            try:
-                await asyncio.wait((control, stop), return_when=asyncio.FIRST_COMPLETED)
-                if self._stop.is_set():
-                    await self._drain([*feeding, control], workers)
-                else:
-                    await control
-            finally:
+            await self._until(control, [*feeding, control], workers, helpers)
+
+    async def _until(
+        self,
+        end: asyncio.Task[None],
+        bringing: Sequence[asyncio.Task[Any]],
+        workers: Sequence[asyncio.Task[None]],
+        helpers: Sequence[asyncio.Task[None]],
+    ) -> bool:
+        """Wait for the end, or drain at a stop; then nothing runs any more. Whether it came to its end."""
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            await asyncio.wait((end, stop), return_when=asyncio.FIRST_COMPLETED)
+            if self._stop.is_set():
+                await self._drain(bringing, workers)
+                return False
+            await end
+            return True
+        finally:
+            if not all(worker.done() for worker in workers):
                 self._shared.halt()
-                for task in (control, stop, *helpers, *feeding, *workers):
-                    task.cancel()
-                await asyncio.gather(control, stop, return_exceptions=True)
+            for task in (end, stop, *helpers, *bringing, *workers):
+                task.cancel()
+            await asyncio.gather(end, stop, return_exceptions=True)
+
+    def _start_watching(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
+        helpers = [
+            group.create_task(self._watchdog.watch(), name="streamflow watchdog"),
+            group.create_task(self._tell_differences(), name="streamflow differences"),
+        ]
+        if self._store.durable:
+            helpers.append(group.create_task(self._sync_in_flight(), name="streamflow sync"))
+        return helpers
 
     def _start_workers(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:
         if self._sequential:
@@ -317,16 +359,19 @@ class Run:
             )
             if self._store.durable:
                 self.tally.feeding += 1
-                feeding.append(group.create_task(self._feed(pool.feeder.resume(self._resumed, self._settled))))
+                feeding.append(group.create_task(self._feed(self._resume(pool.stage.name))))
         for source, signature in zip(self.pipeline.sources, self.pipeline.source_signatures, strict=True):
             wanted = {name: self._resources[kind] for name, kind in signature.resources.items()}
             stream = source(self._resources[Inputs], **wanted)
             intake = Intake(source.__name__, stream, self._shared, limit=self._limit)
             self._intakes.append(intake)
             self.tally.feeding += 1
-            feeding.append(group.create_task(self._feed(self._take_in(intake))))
+            feeding.append(
+                group.create_task(self._feed(self._take_in(intake)), name=f"streamflow source {intake.name}")
+            )
         if not self._renewed.is_set():
-            feeding.append(group.create_task(self._guarded(self._renew(len(self._intakes)))))
+            renewal = self._guarded(self._renew(len(self._intakes)))
+            feeding.append(group.create_task(renewal, name="streamflow renewal"))
         return feeding
 
     async def _renew(self, sources: int) -> None:
@@ -337,12 +382,27 @@ class Run:
         self._renewed.set()
 
     async def _guarded(self, work: Awaitable[None]) -> None:
-        """Say that the run is over before the task group cancels the others because this failed."""
+        """Say that the run is over before the task group cancels the others because this failed.
+
+        A task that is cancelled while nobody ends the run is a failure too: its part of the work would never be done.
+        """
         try:
             await work
         except Exception:
             self._shared.halt()
             raise
+        except asyncio.CancelledError as error:
+            if self._is_ending():
+                raise
+            self._shared.halt()
+            task = asyncio.current_task()
+            raise RuntimeError(
+                f"the task {task.get_name() if task else ''!r} was cancelled, and not by its run: look for a timer or "
+                "a scope that cancels the task it was made in after that went on, or for a raise of CancelledError"
+            ) from error
+
+    def _is_ending(self) -> bool:
+        return self._shared.halted or self._stop.is_set()
 
     async def _feed(self, work: Awaitable[None]) -> None:
         try:
@@ -370,16 +430,14 @@ class Run:
     # --- drain -----------------------------------------------------------------------------------------------------
 
     async def _control(self) -> None:
-        """Run finalizers at quiet; return when a batch run has drained."""
+        """Run finalizers at quiet; return when a batch run has drained. From then on nothing comes into it."""
         tally = self.tally
         if not self._daemon:
-            await tally.wait(lambda: tally.quiet)
-            for stage in self.pipeline.downstream:
-                if await self._catch_up(stage.name):
-                    await self.pools[stage.name].feeder.resume(self._resumed, self._settled)
-                    await tally.wait(lambda: tally.quiet)
-            await self._retract()
-            await self._finalize()
+            while self._state == "running":
+                await tally.wait(lambda: tally.quiet)
+                await self._quiet.make_good(self._resume)
+                if tally.quiet:  # else dead letters were called back meanwhile
+                    self._state = "stopping"
             return
         loop = asyncio.get_running_loop()
         tally.emptied = loop.time()  # what an earlier run left is fed first
@@ -387,34 +445,10 @@ class Run:
             await tally.wait(lambda: tally.changed and not tally.alive)
             await asyncio.sleep(tally.emptied + QUIET - loop.time())
             if not tally.alive and loop.time() >= tally.emptied + QUIET:
-                await self._retract()
-                await self._finalize()
+                await self._quiet.finish()
 
-    async def _catch_up(self, stage: str) -> bool:
-        """Let a stage catch up, after those that feed it have; whether it has more to do now."""
-        caught = await self._store.catch_up(stage)
-        if not caught.items and not caught.unreadable:
-            return False
-        self._hook(StageCaughtUp(stage, caught.items, caught.unreadable))
-        self.tally.changed = self.tally.changed or caught.items > 0
-        return caught.items > 0
-
-    async def _retract(self) -> None:
-        if records := await self._store.retract():
-            self.tally.changed = True
-            self._hook(RecordsRetracted(records))
-
-    async def _finalize(self) -> None:
-        if not self.tally.changed:
-            return
-        self.tally.changed = False
-        seen = self._store.changes
-        for finalizer in self.pipeline.finalizers:
-            started = time.monotonic()
-            signature = read_finalizer(finalizer)
-            await finalizer(**{name: self._resources[kind] for name, kind in signature.items()})
-            self._hook(FinalizerEnded(finalizer.__name__, time.monotonic() - started))
-        await self._store.finalized(seen)
+    async def _resume(self, stage: str) -> None:
+        await self.pools[stage].feeder.resume(self._resumed, self._settled)
 
     async def _tell_differences(self) -> None:
         """Tell now and then which contents were at odds, so that they do not pile up."""
@@ -442,7 +476,7 @@ class Run:
         for channel in self._shared.channels.values():
             channel.close()
         active = sum(pool.active for pool in self.pools.values())
-        if not self._sequential:
+        if not self._lone:
             for pool in self.pools.values():
                 pool.stop()
         elif not active:
@@ -457,11 +491,6 @@ class Run:
             halt.cancel()
             ended.cancel()
             await asyncio.gather(halt, ended, return_exceptions=True)
-
-
-def read_finalizer(finalizer: Callable[..., Any]) -> Mapping[str, type[Any]]:
-    """The resources that a finalizer asks for, by name."""
-    return read_signature(finalizer, f"finalizer {finalizer.__name__!r}").resources
 
 
 def _first(error: BaseException) -> BaseException:

@@ -79,6 +79,11 @@ class Stage:
         """The capacity of the stage's channel, in items."""
         return self.capacity if self.capacity is not None else max(16, 2 * self.workers)
 
+    @property
+    def in_hand(self) -> int:
+        """The most items that one worker can have in its hands."""
+        return self.batch.max_size if self.batch is not None else 1
+
     def _read(self) -> Signature:
         where = f"stage {self.name!r}"
         function = self.function

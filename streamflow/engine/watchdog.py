@@ -7,42 +7,66 @@ looking at its workers now and then.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from streamflow.deadline import NEVER
+from streamflow.engine.holder import MAX_FRAMES, HolderWatch, Looks
 from streamflow.engine.shared import Slot
 from streamflow.events import Hook, StageStuck
 
 STUCK_AFTER = 5.0
 """Seconds that a cancelled function may take to end before it is told as stuck."""
 
-MAX_FRAMES = 32
-"""Frames of a stuck function that are told."""
-
 
 class Watchdog:
-    """Cancels work that is past its deadline. `looks[stage]` counts what its workers were seen to be at."""
+    """Cancels work that is past its deadline.
 
-    def __init__(self, slots: Sequence[Slot], hook: Hook, *, tick: float) -> None:
+    `looks[stage]` are the seconds for which its workers were seen to be at something: `input` where they wait for an
+    item, `work` in the stage's function, else what they wait for; `holding the loop` where the function kept all
+    others from running, and `loop` where another stage's did.
+    """
+
+    def __init__(self, slots: Sequence[Slot], hook: Hook, at: Callable[[Slot], str], *, tick: float) -> None:
         self._slots = slots
         self._hook = hook
+        self._at = at
         self._tick = tick
         self._expired_at: dict[Slot, float] = {}
-        self.looks: dict[str, Counter[str]] = {slot.stage: Counter() for slot in slots}
+        self.looks: dict[str, dict[str, float]] = {slot.stage: defaultdict(float) for slot in slots}
 
     async def watch(self) -> None:
         """Look at all workers every tick, for as long as the run is on."""
         loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(self._tick)
-            now = loop.time()
-            for slot in self._slots:
-                self._look(slot, now)
+        last = loop.time()
+        with HolderWatch(self._slots, self._hook) as holders:
+            holders.back_in(self._tick)
+            while True:
+                await asyncio.sleep(self._tick)
+                now = loop.time()
+                self._count(now - last, holders.back_in(self._tick))
+                last = now
+                for slot in self._slots:
+                    self._look(slot, now)
+
+    def _count(self, seconds: float, seen: Looks) -> None:
+        """Count the time since the last look. What `seen` holds was seen by another thread meanwhile."""
+        holds = sum(seen.held.values())
+        late = max(0.0, seconds - self._tick) if holds else 0.0
+        for slot in self._slots:
+            at, looks = self._at(slot), self.looks[slot.stage]
+            if not holds:
+                looks[at] += seconds
+                continue
+            own = seconds * seen.held[slot] / seen.number
+            others = min(seconds - own, late * (holds - seen.held[slot]) / holds)
+            slot.deadline.at += others  # it could not run; neither could what it waits for be seen to end
+            looks["holding the loop"] += own
+            looks["loop" if slot.items else at] += others
+            looks[at] += seconds - own - others
 
     def _look(self, slot: Slot, now: float) -> None:
-        self.looks[slot.stage][_at(slot)] += 1
         if slot.task is None:
             return
         if slot.expired:
@@ -78,9 +102,3 @@ def _coroutine(awaited: Any) -> tuple[Any, Any]:
         if hasattr(awaited, frame):
             return getattr(awaited, frame), getattr(awaited, inner)
     return None, None
-
-
-def _at(slot: Slot) -> str:
-    if not slot.items:
-        return "input"
-    return slot.waiting or slot.deadline.waiting or "work"

@@ -19,9 +19,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, Summary
+from streamflow.engine.run import Run
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 from streamflow.storage import inspect

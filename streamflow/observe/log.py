@@ -191,6 +191,7 @@ class _Rotating:
         self._file: TextIO | None = None
         self._size = 0
         self._not_before = 0.0
+        self._told = False
 
     def write(self, line: str) -> OSError | None:
         if time.monotonic() < self._not_before:
@@ -211,6 +212,9 @@ class _Rotating:
         try:
             if self._file is not None:
                 self._file.flush()
+                self._told = False
+                if not self._is_there():
+                    self.close()  # removed or put aside by somebody else: the next line makes a new one
         except OSError as error:
             return self._give_up(error)
         return None
@@ -225,6 +229,8 @@ class _Rotating:
         self._path.parent.mkdir(parents=True, exist_ok=True)
         self._file = self._path.open("a", encoding="ascii")
         self._size = self._file.tell()
+        if self._size and not _ends_a_line(self._path):
+            self._file.write("\n")  # the disk was full, or the process killed, in the middle of a line
 
     def _rotate(self) -> None:
         self.close()
@@ -238,10 +244,25 @@ class _Rotating:
     def _aside(self, number: int) -> Path:
         return self._path.with_name(f"{self._path.name}.{number}")
 
-    def _give_up(self, error: OSError) -> OSError:
+    def _is_there(self) -> bool:
+        assert self._file is not None  # noqa: S101
+        try:
+            return os.path.samestat(os.fstat(self._file.fileno()), self._path.stat())
+        except FileNotFoundError:
+            return False
+
+    def _give_up(self, error: OSError) -> OSError | None:
+        """The problem, unless it was told since the file could last be written."""
         self.close()
         self._not_before = time.monotonic() + _RETRY_FILE
-        return error
+        told, self._told = self._told, True
+        return None if told else error
+
+
+def _ends_a_line(path: Path) -> bool:
+    with path.open("rb") as file:
+        file.seek(-1, os.SEEK_END)
+        return file.read() == b"\n"
 
 
 class _Bridge(logging.Handler):

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from streamflow.limits.allowance import LimitState
 from streamflow.observe.stats import Observer, View
+from streamflow.observe.words import duration, pace
 
 LIVE_EVERY = 0.25
 PLAIN_EVERY = 5.0
@@ -77,7 +78,7 @@ def _row(name: str, view: View) -> list[Text]:
         _number(stage.parked, "yellow"),
         _number(stage.skipped, ""),
         _number(stage.dead, "red"),
-        Text(_rate(rate), style="" if rate else "dim"),
+        Text(pace(rate), style="" if rate else "dim"),
     ]
 
 
@@ -90,22 +91,10 @@ def line(view: View) -> str:
         told += [f"{stage.queued} queued"] if stage.queued else []
         told += [f"{stage.parked} to retry"] if stage.parked else []
         told += [f"{stage.dead} failed"] if stage.dead else []
-        told += [_rate(view.rates[name])] if view.rates[name] else []
+        told += [pace(view.rates[name])] if view.rates[name] else []
         parts.append(f"{name}: {', '.join(told)}")
     parts += filter(None, map(_held_up, view.limits))
     return f"{_times(view)} | {' | '.join(parts)}"
-
-
-def duration(seconds: float) -> str:
-    """A time span as people write it: 8.2 s, 45 s, 3 min 20 s, 2 h 05 min."""
-    if seconds < 9.95:
-        return f"{seconds:.1f} s"
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
 def _times(view: View) -> str:
@@ -126,14 +115,6 @@ def _held_up(limit: LimitState) -> str:
 def _waits_for(waits: str) -> str:
     """Working is no waiting; the others are told as they are: `limit crossref`, `room in enrich`, `writer`."""
     return "" if waits == "work" else waits
-
-
-def _rate(rate: float) -> str:
-    if rate <= 0:
-        return "-"
-    if rate >= 9.95:
-        return f"{rate:,.0f}/s"
-    return f"{rate:.1f}/s" if rate >= 0.1 else f"{rate * 60:.1f}/min"
 
 
 def _number(count: int, style: str) -> Text:

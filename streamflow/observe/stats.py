@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from streamflow.engine.figures import StageFigures, shares
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, StageFigures
+from streamflow.engine.run import Run
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 
@@ -17,8 +18,9 @@ WINDOW = 10.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A run at one moment. `seconds` since its start; `waits` is what most of a stage's workers are at; `eta` is in
-    seconds, None while unknown; `more` says that sources may still bring items."""
+    """A run at one moment. `seconds` since its start; `waits` is what most of a stage's workers are at; `shares` are
+    those of their time over the window; `eta` is in seconds, None while unknown; `more` says that sources may still
+    bring items."""
 
     seconds: float
     stages: Mapping[str, StageFigures]
@@ -27,6 +29,7 @@ class View:
     limits: Sequence[LimitState]
     eta: float | None
     more: bool
+    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
 
 
 class Observer:
@@ -36,7 +39,7 @@ class Observer:
         self._run = run
         self._limits = limits
         self._started = started
-        self._seen: deque[tuple[float, dict[str, int]]] = deque([(started, {})])
+        self._seen: deque[tuple[float, dict[str, int], dict[str, dict[str, float]]]] = deque([(started, {}, {})])
 
     def look(self, now: float) -> View:
         run = self._run
@@ -44,8 +47,9 @@ class Observer:
         ended = {name: _ended(stage) for name, stage in figures.items()}
         while len(self._seen) > 1 and self._seen[1][0] <= now - WINDOW:
             self._seen.popleft()
-        then, before = self._seen[0]
-        self._seen.append((now, ended))
+        then, before, looked = self._seen[0]
+        looks = {name: dict(seconds) for name, seconds in run.looks.items()}
+        self._seen.append((now, ended, looks))
         span = max(now - then, 0.001)
         rates = {name: (count - before.get(name, 0)) / span for name, count in ended.items()}
         in_sight = sum(stage.queued + stage.active + stage.parked for stage in figures.values())
@@ -63,7 +67,12 @@ class Observer:
                 blocked=_blocked(run),
             ),
             more=run.tally.feeding > 0,
+            shares={name: shares(_since(looked.get(name, {}), seconds)) for name, seconds in looks.items()},
         )
+
+
+def _since(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+    return {what: seconds - before.get(what, 0.0) for what, seconds in now.items()}
 
 
 def eta(
@@ -145,5 +154,5 @@ def _blocked(run: Run) -> Counter[tuple[str, str]]:
 
 
 def _waits(run: Run, name: str) -> str:
-    seen = Counter(slot.waiting or slot.deadline.waiting or "work" for slot in run.pools[name].slots if slot.items)
+    seen = Counter(run.at(slot) for slot in run.pools[name].slots if slot.items)
     return seen.most_common(1)[0][0] if seen else ""

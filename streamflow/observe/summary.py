@@ -7,16 +7,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamflow.engine.run import StageFigures, Summary
+from streamflow.engine.figures import StageFigures, Summary
 from streamflow.limits.allowance import Allowance, LimitState
-from streamflow.observe.progress import duration
+from streamflow.observe.words import duration
 from streamflow.storage.inspect import DeadLetter
 
 SHORTEST = 1.0
 """Seconds; of a shorter run nothing sound can be said about what held it up."""
 _ENOUGH = 0.3
 """A stage whose workers are busy for a smaller share of the time holds nobody up."""
+_HELD = 0.5
 _NAMED = 5
+HOLDING = "holding the loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +53,16 @@ class Report:
 def bottleneck(summary: Summary, limits: Sequence[LimitState], places: Mapping[str, str]) -> Bottleneck | None:
     """What decided how long the run took, as seen by the watchdog's looks; None where that cannot be said.
 
-    Workers that have no input and workers that wait for room do not hold anybody up: the stage with the largest share
-    of other looks does. `places` tells where each stage runs.
+    A stage that holds the loop for half of the time holds up all others. Else workers that have no input and workers
+    that wait for room do not hold anybody up: the stage with the largest share of other looks does. `places` tells
+    where each stage runs.
     """
     looked = {name: stage for name, stage in summary.stages.items() if stage.shares}
     if summary.seconds < SHORTEST or not looked:
         return None
+    holder = max(looked, key=lambda name: _held(looked[name]))
+    if (held := _held(looked[holder])) >= _HELD:
+        return Bottleneck(holder, held, HOLDING, None, looked[holder].workers, places.get(holder, "loop"))
     busy = {name: _busy(stage) for name, stage in looked.items()}
     name = max(busy, key=lambda stage: sum(busy[stage].values()))
     share = sum(busy[name].values())
@@ -71,6 +77,12 @@ def advice(found: Bottleneck) -> str:
     """A few lines on the bottleneck and on what would move it."""
     if found.stage is None:
         return "The stages mostly waited for input: the source decides the pace, more workers would not help."
+    if found.at == HOLDING:
+        return (
+            f"{found.stage} held everything up: its function blocked or computed for {found.busy:.0%} of the time,\n"
+            "and nothing else could run meanwhile. More workers would not help; "
+            'runs_in="thread" would where it waits,\nruns_in="process" where it computes.'
+        )
     where = f"{found.stage} held the others up: its workers were busy {found.busy:.0%} of the time,\n"
     if found.limit is not None:
         name = found.limit.name
@@ -78,6 +90,8 @@ def advice(found: Bottleneck) -> str:
             f"{where}mostly waiting for the limit of {name} ({_allowance(found.limit.effective)}).\n"
             f"More workers would not help. If {name} allows you more, say so in [services.{name}] of streamflow.toml."
         )
+    if found.at.startswith("writer ("):
+        return f"{where}mostly waiting until something could be saved: {found.at[8:-1]}."
     if found.at == "writer":
         return f'{where}mostly with saving. A faster disk would help, or synchronous = "NORMAL" in [storage].'
     if found.runs_in == "process":
@@ -150,8 +164,15 @@ _OUTCOMES = {
 }
 
 
+def _held(stage: StageFigures) -> float:
+    """The share of all time for which a stage held the loop, which only one worker can at a time."""
+    return stage.shares.get(HOLDING, 0.0) * stage.workers
+
+
 def _busy(stage: StageFigures) -> dict[str, float]:
-    return {at: share for at, share in stage.shares.items() if at != "input" and not at.startswith("room")}
+    return {
+        at: share for at, share in stage.shares.items() if at not in ("input", "loop") and not at.startswith("room")
+    }
 
 
 def _ended(summary: Summary) -> int:

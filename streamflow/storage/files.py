@@ -33,6 +33,7 @@ from typing import TypeVar
 from anyio import to_thread
 
 from streamflow.errors import StreamflowError, UsageError
+from streamflow.storage.patience import Patience
 
 T = TypeVar("T")
 
@@ -70,11 +71,15 @@ class Writing:
 
 
 class FileStore:
-    """The files below `root`, whose parent is the workspace. The root is made when it is first needed."""
+    """The files below `root`, whose parent is the workspace. The root is made when it is first needed.
 
-    def __init__(self, root: Path, *, max_bytes: int = MAX_BYTES) -> None:
+    A full disk is waited out by `ingest` and `write`; what the block of `writing` writes meets it as an OSError.
+    """
+
+    def __init__(self, root: Path, *, max_bytes: int = MAX_BYTES, patience: Patience | None = None) -> None:
         self.root = root.absolute()
         self.max_bytes = max_bytes
+        self._patience = patience if patience is not None else Patience(self.root.parent)
 
     def locate(self, stored: str) -> Path:
         """The absolute path of a `StoredFile.path`. Raises ValueError when it leads out of the root."""
@@ -89,13 +94,18 @@ class FileStore:
         Raises `FileRefused` (missing, a symlink, no regular file, too large) and `FileChanged`.
         """
         cap = self.max_bytes if max_bytes is None else max_bytes
-        return await in_thread(lambda stop: self._ingest(path, link, cap, stop))
+        return await self._patience.persist(lambda: in_thread(lambda stop: self._ingest(path, link, cap, stop)))
 
     async def write(self, name: str, data: bytes) -> StoredFile:
         """Write a whole file under a name relative to the root."""
-        async with self.writing(name) as writing:
-            await in_thread(lambda stop: writing.path.write_bytes(data))
-        return StoredFile(hashlib.sha256(data).hexdigest(), len(data), writing.stored)
+
+        async def write() -> str:
+            async with self.writing(name) as writing:
+                await in_thread(lambda stop: writing.path.write_bytes(data))
+            return writing.stored
+
+        stored = await self._patience.persist(write)
+        return StoredFile(hashlib.sha256(data).hexdigest(), len(data), stored)
 
     @asynccontextmanager
     async def writing(self, name: str) -> AsyncIterator[Writing]:

@@ -16,9 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streamflow.errors import DatabaseDamaged, DatabaseTooNew, UsageError, WorkspaceError
+from streamflow.errors import DatabaseTooNew, UsageError, WorkspaceError
 from streamflow.storage.lock import WorkspaceLock
-from streamflow.storage.sqlite import SCHEMA, counted
+from streamflow.storage.sqlite import APPLICATION_ID, SCHEMA, counted, foreign, refusal
 from streamflow.storage.store import Counts
 from streamflow.storage.tables import from_text, to_text
 
@@ -237,12 +237,8 @@ def _opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
     try:
         with closing(_connect(path, mode)) as connection:
             yield connection
-    except sqlite3.OperationalError as error:
-        raise WorkspaceError(f"{path} cannot be used: {error}; check its rights and who else has it open") from error
-    except sqlite3.DatabaseError as error:
-        raise DatabaseDamaged(
-            f"{path} cannot be read as a database: {error}; restore a copy, or move it away"
-        ) from error
+    except sqlite3.Error as error:
+        raise refusal(path, error) from error
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
@@ -258,6 +254,9 @@ def _connect(path: Path, mode: str) -> sqlite3.Connection:
             raise
         connection = sqlite3.connect(f"{uri}?immutable=1", uri=True, isolation_level=None)
         version = _version(connection)
+    if connection.execute("PRAGMA application_id").fetchone() != (APPLICATION_ID,):
+        connection.close()
+        raise foreign(path)
     if version > SCHEMA:
         connection.close()
         raise DatabaseTooNew(

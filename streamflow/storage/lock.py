@@ -15,6 +15,7 @@ import os
 import socket
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -23,6 +24,14 @@ from streamflow.errors import WorkspaceError, WorkspaceLocked
 
 FILE_NAME = "streamflow.lock"
 _LONGEST = 4096
+_TODO = {
+    errno.EROFS: "Mount its file system for writing",
+    errno.ENOSPC: "Make room on its disk",
+    errno.EDQUOT: "Make room in your quota",
+    errno.EMFILE: "Allow more open files (`ulimit -n`)",
+    errno.ELOOP: f"Remove the symlink {FILE_NAME} in it",
+    errno.ENAMETOOLONG: "Choose a shorter name",
+}
 
 
 class WorkspaceLock:
@@ -42,7 +51,6 @@ class WorkspaceLock:
         descriptor = self._open()
         try:
             _lock(descriptor)
-            _overwrite(descriptor, _describe_this_process())
         except OSError as error:
             content = _read(descriptor)
             os.close(descriptor)
@@ -52,9 +60,10 @@ class WorkspaceLock:
                     " or choose another workspace (-w). `streamflow status` shows what it does."
                 ) from None
             raise WorkspaceError(
-                f"The workspace {self.path.parent} cannot be locked: {error.strerror}. Put it on a local disk that"
-                " is not full."
+                f"The workspace {self.path.parent} cannot be locked: {error.strerror}. Put it on a local disk."
             ) from error
+        with suppress(OSError):  # a full disk: the lock holds, and `prune` needs it to make room
+            _overwrite(descriptor, _describe_this_process())
         self._descriptor = descriptor
 
     def release(self) -> None:
@@ -84,9 +93,10 @@ class WorkspaceLock:
         except FileExistsError as error:
             raise WorkspaceError(f"{workspace} is a file; a workspace is a folder. Choose another (-w).") from error
         except OSError as error:
+            todo = _TODO.get(error.errno or 0, "Change its permissions")
             raise WorkspaceError(
-                f"The workspace {workspace} cannot be written to: {error.strerror}. Change its permissions, or choose"
-                " another workspace (-w)."
+                f"The workspace {workspace} cannot be written to: {error.strerror}. {todo}, or choose another"
+                " workspace (-w)."
             ) from error
 
 

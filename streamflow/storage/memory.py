@@ -10,7 +10,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from streamflow.errors import StorageError, told
 from streamflow.record import Key, RecordType, record_type
+from streamflow.storage.inflight import InFlight
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 
 
@@ -37,17 +39,28 @@ class MemoryStore:
             self._ended.setdefault(stage, dict.fromkeys(State, 0))
         return Opened(changed=self._changed)
 
-    def finish(self, item: Item, child: Item | None) -> bool:
+    def finish(self, item: Item, child: Item | None) -> bool | None:
         live = self._live
+        try:
+            is_new = child is not None and live[child.stage].setdefault(child.key, child) is child
+        except TypeError:
+            return None  # a key that is none: `commit` refuses it
         del live[item.stage][item.key]
         self._finished[item.stage] += 1
-        return child is not None and live[child.stage].setdefault(child.key, child) is child
+        return is_new
 
     async def commit(self, completion: Completion) -> Sequence[Item]:
-        self._changed = True
+        try:
+            puts, differences = self._merged(completion.rows)
+            for child in completion.children:
+                hash(child.key)
+        except Exception as error:
+            raise StorageError(f"the completion cannot be stored: {told(error)}") from error
+        # From here on nothing fails: all of a completion comes, or nothing.
         self._changes += 1
-        for row in completion.rows:
-            self._put(row)
+        self._differences += differences
+        for (table, key), row in puts.items():
+            self.tables[table][key] = row
         item = completion.item
         if item is not None:
             if completion.state is State.PENDING:
@@ -57,7 +70,9 @@ class MemoryStore:
                 self._ended[item.stage][completion.state] += 1
                 if completion.state is State.DEAD:
                     self.dead.append((item, completion.error or ""))
-        return self._admit(completion.children)
+        fresh = self._admit(completion.children)
+        self._changed = self._changed or bool(item is not None or puts or fresh)
+        return fresh
 
     def _admit(self, children: Sequence[Item]) -> list[Item]:
         fresh = []
@@ -65,6 +80,12 @@ class MemoryStore:
             if self._live[child.stage].setdefault(child.key, child) is child:
                 fresh.append(child)
         return fresh
+
+    def in_flight(self, places: int) -> InFlight:
+        return InFlight(places)
+
+    def resume_from_here(self) -> None:
+        return None
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
         return ()
@@ -114,11 +135,21 @@ class MemoryStore:
     async def close(self) -> None:
         return None
 
-    def _put(self, row: Any) -> None:
-        kind = record_type(type(row))
-        table, key = self.tables[kind.table or ""], kind.key_of(row)
-        if key in table:
-            row, fields = kind.merged(table[key], row)
-            if fields:
-                self._differences.append(Difference(kind.name, str(key), fields))
-        table[key] = row
+    def _merged(self, rows: Sequence[Any]) -> tuple[dict[tuple[str, Key], Any], list[Difference]]:
+        """What the rows make of the tables, by table and key. Raises what a merge rule raises, and RecordError."""
+        puts: dict[tuple[str, Key], Any] = {}
+        differences = []
+        for row in rows:
+            kind = record_type(type(row))
+            kind.check_finite(row)
+            kind.values(row)
+            key = kind.key_of(row)
+            place = (kind.table or "", key)
+            old = puts.get(place, self.tables[place[0]].get(key))
+            if old is not None:
+                row, fields = kind.merged(old, row)
+                kind.values(row)  # a merge rule may give anything
+                if fields:
+                    differences.append(Difference(kind.name, str(key), fields))
+            puts[place] = row
+        return puts, differences

@@ -2,19 +2,24 @@
 `inspect`.
 
 WAL with `synchronous=FULL`: a commit that returned survives a power cut. With NORMAL it survives the process's end.
+
+At the start the database must be usable at once, or it is refused with what to do. From then on a full disk and another
+program's lock are waited out (`patience`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import aiosqlite
+import structlog
 
 from streamflow.errors import (
     DatabaseDamaged,
@@ -24,13 +29,17 @@ from streamflow.errors import (
     WorkspaceError,
 )
 from streamflow.record import RecordType
+from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.journal import Epoch, Journal
 from streamflow.storage.parents import Parents
+from streamflow.storage.patience import Patience
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
+from streamflow.storage.suspects import Verdict, judge
 from streamflow.storage.tables import Table
-from streamflow.storage.upkeep import Takers, begin_epoch, fill, filled, redo, retract
-from streamflow.storage.writer import META, WriteConnection, Writer
+from streamflow.storage.trouble import Trouble, advice, diagnose
+from streamflow.storage.upkeep import REFRESH_OWED, Takers, begin_epoch, fill, filled, redo, retract
+from streamflow.storage.writer import META, TRANSACTION, WriteConnection, Writer, transaction
 
 SCHEMA = 2
 """Version of the engine's own tables, kept in `PRAGMA user_version`."""
@@ -39,6 +48,8 @@ APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the
 
 _KEPT = "kept:"
 """Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
+_SLICE = 1.0
+"""Seconds that SQLite waits for another's lock in one call: between two of them a run can be stopped."""
 
 # Migrations[n] brings a database of version n to n + 1. A released one never changes.
 _MIGRATIONS: tuple[str, ...] = (
@@ -79,28 +90,43 @@ _MIGRATIONS: tuple[str, ...] = (
     """,
 )
 
+_SUSPECT = "SELECT stage, id, record, attempts, due FROM streamflow_items WHERE id = ?"
+log = structlog.get_logger("streamflow.storage")
+
 
 class SqliteStore:
-    """See the module's text. One per workspace, held by the process that holds the workspace's lock."""
+    """See the module's text. One per workspace, held by the process that holds the workspace's lock.
+
+    `busy_timeout` is how long another's lock may last at the start, in seconds.
+    """
 
     durable = True
 
     def __init__(
-        self, path: Path, *, synchronous: Literal["FULL", "NORMAL"] = "FULL", busy_timeout: float = 30.0
+        self,
+        path: Path,
+        *,
+        synchronous: Literal["FULL", "NORMAL"] = "FULL",
+        busy_timeout: float = 60.0,
+        patience: Patience | None = None,
     ) -> None:
         self._path = path
+        self._flight_path = path.with_suffix(".inflight")
+        self._in_flight: InFlight | None = None
         self._synchronous = synchronous
         self._busy_timeout = busy_timeout
+        self._patience = patience if patience is not None else Patience(path.parent)
         self._stack = AsyncExitStack()
         self._stages: Mapping[str, tuple[RecordType, int]] = {}
         self._resume_to = 0
+        self._refresh = False  # of the next epoch
 
     async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
         try:
             # aiosqlite does not wait for its thread when it cannot connect.
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
         except sqlite3.Error as error:
-            raise WorkspaceError(f"{self._path} cannot be opened: {error}; check the folder's rights") from error
+            raise refusal(self._path, error) from error
         connection = await aiosqlite.connect(
             self._path, isolation_level=None, timeout=self._busy_timeout, factory=WriteConnection
         )
@@ -109,7 +135,7 @@ class SqliteStore:
             return await self._prepare(connection, plan, refresh, stale)
         except sqlite3.DatabaseError as error:
             await self._stack.aclose()
-            raise _refusal(self._path, error) from error
+            raise refusal(self._path, error) from error
         except BaseException:
             await self._stack.aclose()
             raise
@@ -117,15 +143,19 @@ class SqliteStore:
     async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool, stale: bool) -> Opened:
         self._connection = connection
         self._stages = plan.stages
+        version = await _version(connection, self._path)  # first: a database that is refused stays as it is
         await connection.execute("PRAGMA journal_mode = WAL")
         await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
-        await _migrate(connection, self._path)
+        # No temporary files: the disk that they would lie on may be another, and full while the workspace's has room.
+        await connection.execute("PRAGMA temp_store = MEMORY")
+        await _migrate(connection, version)
         meta: dict[str, str] = dict(await connection.execute_fetchall("SELECT * FROM streamflow_meta"))  # type: ignore[arg-type]
         owner = meta.setdefault("pipeline", plan.pipeline)
         if owner != plan.pipeline:
             raise WorkspaceError(
                 f"{self._path} belongs to the pipeline {owner!r}, not {plan.pipeline!r}; use another workspace"
             )
+        verdict = await self._judge()
         pending = await self._pending_counts()
         if pending:
             await asyncio.to_thread(self._check_pending)
@@ -150,8 +180,6 @@ class SqliteStore:
             Stamps(int(meta.get("stamp", "0"))),
             top + 1,
         )
-        self._writer = Writer(connection, journal, owes_change=not changed)
-        self._takers, self._unfilled, self._refresh, self._stale = takers, list(takers.unfilled), refresh, stale
         await connection.executemany(META, [("pipeline", plan.pipeline), *takers.meta(list(plan.stages))])
         for stage in pending:
             await connection.execute(
@@ -159,17 +187,56 @@ class SqliteStore:
                 "WHERE stage = :stage AND state = 'pending' AND version <> :version",
                 {"stage": stage, "version": plan.stages[stage][1]},
             )
-        # An unfinished run goes on in its epoch, so that what it admitted is not admitted again.
-        is_unfinished = bool(pending or changed) and self._writer.journal.epoch.number > 0
-        is_wanted = stale or (refresh and not self._writer.journal.epoch.refresh) or not is_unfinished
-        if is_wanted and not pending:
-            await self.renew()
+        # An unfinished run goes on in its epoch, so that what it admitted is not admitted again. A refresh that was
+        # stopped goes on as one, asked for again or not: else half of the records would stay old.
+        is_unfinished = bool(pending or changed) and journal.epoch.number > 0
+        is_refreshing = is_unfinished and journal.epoch.refresh
+        refresh = refresh or meta.get(REFRESH_OWED) == "1"
+        is_wanted = stale or not is_unfinished or (refresh and not is_refreshing)
+        self._refresh = refresh or is_refreshing
+        if is_wanted and pending:
+            await connection.execute(META, (REFRESH_OWED, str(int(self._refresh))))
+        elif is_wanted:
+            await connection.execute(TRANSACTION, (self._begin_epoch(journal),))
+            changed = changed or self._refresh
+        await connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._busy_timeout, _SLICE))}")
+        self._writer = Writer(connection, journal, owes_change=not changed, patience=self._patience)
+        self._takers, self._unfilled, self._stale = takers, list(takers.unfilled), stale
         task = asyncio.create_task(self._writer.run(), name="streamflow writer")
         self._stack.push_async_callback(self._stop_writer, task)
-        return Opened(pending, changed, is_wanted and bool(pending), takers.lacking)
+        rows = [await _one(connection, _SUSPECT, number) for number in verdict.suspects]
+        suspects = [self._item(stage, tuple(row)) for stage, *row in rows]
+        return Opened(
+            pending,
+            changed,
+            verdict.in_flight,
+            suspects,
+            verdict.set_aside,
+            behind=is_wanted and bool(pending),
+            lacking=takers.lacking,
+        )
+
+    async def _judge(self) -> Verdict:
+        left = await asyncio.to_thread(left_in_flight, self._flight_path)
+        verdicts: list[Verdict] = []
+        await self._connection.execute(TRANSACTION, (lambda connection: verdicts.append(judge(connection, left)),))
+        self._run = verdicts[0].run
+        return verdicts[0]
+
+    def _begin_epoch(self, journal: Journal) -> Callable[[sqlite3.Connection], None]:
+        def begin(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                epoch = begin_epoch(connection, journal, refresh=self._refresh)
+            journal.stamps.committed()
+            journal.epoch = epoch
+
+        return begin
 
     async def renew(self) -> None:
-        self._writer.journal.epoch = await begin_epoch(self._writer, refresh=self._refresh)
+        journal = self._writer.journal
+        journal.epoch = await self._writer.transact(
+            partial(begin_epoch, journal=journal, refresh=self._refresh), is_seen=False
+        )
 
     async def catch_up(self, stage: str) -> CaughtUp:
         caught = CaughtUp()
@@ -181,7 +248,7 @@ class SqliteStore:
             await filled(self._writer, self._unfilled)
         if self._stale:
             caught = replace(caught, items=caught.items + await redo(self._writer, stage))
-        self._resume_to = self._writer.journal.next_id - 1
+        self.resume_from_here()
         return caught
 
     async def retract(self) -> int:
@@ -202,7 +269,7 @@ class SqliteStore:
 
     def _check_pending(self) -> None:
         """Read every pending record, so that one that no longer fits stops the start and not the middle of a run."""
-        with closing(self._reading()) as connection:
+        with closing(self._reading(self._busy_timeout)) as connection:
             for stage, *row in connection.execute(
                 "SELECT stage, id, record, attempts, due FROM streamflow_items WHERE state = 'pending'"
             ):
@@ -217,6 +284,17 @@ class SqliteStore:
 
     async def commit(self, completion: Completion) -> Sequence[Item]:
         return await self._writer.submit(completion)
+
+    def in_flight(self, places: int) -> InFlight:
+        try:
+            self._in_flight = InFlight(places, self._flight_path, self._run)
+        except OSError as error:
+            log.warning("in_flight_file_missing", path=str(self._flight_path), reason=str(error))
+            return InFlight(places)
+        return self._in_flight
+
+    def resume_from_here(self) -> None:
+        self._resume_to = self._writer.journal.next_id - 1
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
         rows = await self._read(
@@ -264,19 +342,22 @@ class SqliteStore:
 
     async def close(self) -> None:
         await self._stack.aclose()
+        if self._in_flight is not None:
+            self._in_flight.end()
+            self._in_flight = None
 
     async def _read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Rows by a connection of their own: only the writer awaits the writer's connection."""
 
         def fetch() -> list[tuple[Any, ...]]:
-            with closing(self._reading()) as connection:
+            with closing(self._reading(_SLICE)) as connection:
                 return connection.execute(sql, parameters).fetchall()
 
-        return await asyncio.to_thread(fetch)
+        return await self._patience.persist(lambda: asyncio.to_thread(fetch))
 
-    def _reading(self) -> sqlite3.Connection:
+    def _reading(self, timeout: float) -> sqlite3.Connection:
         uri = f"{self._path.absolute().as_uri()}?mode=ro"
-        return sqlite3.connect(uri, uri=True, timeout=self._busy_timeout)
+        return sqlite3.connect(uri, uri=True, timeout=min(self._busy_timeout, timeout))
 
     def _item(self, stage: str, row: tuple[Any, ...]) -> Item:
         number, encoded, attempts, due = row
@@ -304,18 +385,27 @@ def counted(rows: Iterable[tuple[Any, ...]], stages: Iterable[str]) -> dict[str,
     }
 
 
-async def _one(connection: aiosqlite.Connection, sql: str) -> tuple[Any, ...]:
-    (row,) = await connection.execute_fetchall(sql)
+async def _one(connection: aiosqlite.Connection, sql: str, *parameters: Any) -> tuple[Any, ...]:
+    (row,) = await connection.execute_fetchall(sql, parameters)
     return tuple(row)
 
 
-async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
+async def _version(connection: aiosqlite.Connection, path: Path) -> int:
+    """The version of the database's schema, 0 of one that is empty. Raises WorkspaceError for one that is not ours."""
     (version,) = await _one(connection, "PRAGMA user_version")
+    (application,) = await _one(connection, "PRAGMA application_id")
+    (tables,) = await _one(connection, "SELECT count(*) FROM sqlite_schema")
+    if application != APPLICATION_ID and (application or version or tables):
+        raise foreign(path)
     if version > SCHEMA:
         raise DatabaseTooNew(
             f"{path} has schema {version}, this streamflow knows up to {SCHEMA}: it was written by a newer release; "
             "upgrade streamflow, or use another workspace"
         )
+    return int(version)
+
+
+async def _migrate(connection: aiosqlite.Connection, version: int) -> None:
     for number in range(version, SCHEMA):
         # One transaction per step, version included: a killed migration starts over.
         await connection.executescript(
@@ -332,10 +422,24 @@ async def _make_tables(connection: aiosqlite.Connection, tables: Iterable[Table]
             await connection.execute(statement)
 
 
-def _refusal(path: Path, error: sqlite3.DatabaseError) -> Exception:
-    if isinstance(error, sqlite3.OperationalError):
-        return WorkspaceError(f"{path} cannot be used: {error}; check the disk, its rights and who else has it open")
-    return DatabaseDamaged(
-        f"{path} cannot be read as a database: {error}; restore a copy, or move it away to start anew "
-        "(`sqlite3 streamflow.db .recover` saves what is readable)"
-    )
+def engine_tables(version: int) -> dict[str, set[str]]:
+    """The engine's own tables in a schema of this version, with their columns."""
+    with closing(sqlite3.connect(":memory:")) as connection:
+        for migration in _MIGRATIONS[:version]:
+            connection.executescript(migration)
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
+        return {name: {row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')} for name in names}
+
+
+def foreign(path: Path) -> WorkspaceError:
+    """What to tell the user of a database that was never ours."""
+    return WorkspaceError(f"{path} is the database of another program; move it away, or choose another workspace (-w)")
+
+
+def refusal(path: Path, error: sqlite3.Error) -> WorkspaceError:
+    """What to tell the user of a database that cannot be used."""
+    found = diagnose(error, path.parent)
+    todo = advice(found, path.parent)
+    if found is Trouble.DAMAGED:
+        return DatabaseDamaged(f"{path} cannot be read as a database: {error}; {todo}")
+    return WorkspaceError(f"{path} cannot be used: {error}; {todo}")

@@ -38,3 +38,7 @@ class Stamps:
     def committed(self) -> None:
         """The transaction in which `next` was called is durable."""
         self._reserved = self._reserving
+
+    def undone(self) -> None:
+        """What `next` wrote was taken back, and its transaction goes on: the time is to be reserved anew."""
+        self._reserving = self._reserved

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from streamflow.record import Key, RecordType
+from streamflow.storage.inflight import InFlight
 
 
 class State(StrEnum):
@@ -88,15 +89,41 @@ class Plan:
 
 
 @dataclass(frozen=True, slots=True)
+class Suspect:
+    """An item that was in flight at `ends` unclean ends of the process; `attempts` counts those too."""
+
+    stage: str
+    key: str
+    ends: int
+    attempts: int
+
+    def __str__(self) -> str:
+        return f"{self.stage} {self.key}"
+
+    @property
+    def reason(self) -> str:
+        """Why it is set aside."""
+        return (
+            f"the whole process ended {self.ends} times while this item was in work, the last time alone: by a crash, "
+            'for lack of memory, or by kill -9; in a stage with runs_in="process" it would cost no other item anything'
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class Opened:
     """What a store found: items pending per stage, and whether finalizers are owed.
 
+    After an unclean end of the last process also what was in flight then, the items that are to run alone before
+    anything else, and those that were set aside as dead letters.
     With `behind`, a new epoch was asked for and waits until what is pending has ended: then `renew` begins it.
     `lacking` stages are new, and of the records that they take nothing was kept.
     """
 
     pending: Mapping[str, int] = field(default_factory=dict)
     changed: bool = False
+    in_flight: Sequence[Suspect] = ()
+    suspects: Sequence[Item] = ()
+    set_aside: Sequence[Suspect] = ()
     behind: bool = False
     lacking: Sequence[str] = ()
 
@@ -126,11 +153,12 @@ class Store(Protocol):
         """Whether what is committed outlives the process."""
 
     async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
-        """Make ready. A new epoch begins, unless the last run is unfinished: then its epoch goes on.
+        """Make ready. A new epoch begins, unless the last run is unfinished.
 
-        With `refresh` every key may be admitted once more in the epoch. With `stale`, `catch_up` includes the items
-        that another version of their stage worked on. Either wants a new epoch; if items are pending, `behind` tells
-        that it is still to begin. Raises WorkspaceError when what is stored does not fit the plan.
+        What an earlier run left unfinished goes on in its epoch, a refresh too, asked for again or not. With `refresh`
+        every key may be admitted once more in the epoch. With `stale`, `catch_up` includes the items that another
+        version of their stage worked on. Either wants a new epoch; if items are pending, `behind` tells that it is
+        still to begin. Raises WorkspaceError when what is stored does not fit the plan.
         """
 
     async def renew(self) -> None:
@@ -149,9 +177,15 @@ class Store(Protocol):
         A caller that is cancelled does not undo the commit.
         """
 
+    def in_flight(self, places: int) -> InFlight:
+        """Where to note the items in workers' hands; a durable store has it for the start after an unclean end."""
+
+    def resume_from_here(self) -> None:
+        """What is pending now is what `pending` gives. Nothing else may use the store meanwhile."""
+
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
-        """Items that were pending when the store was opened, or when the stage last caught up, by id, from the first
-        id above `after`."""
+        """Items that were pending when the store was opened or told so, or when the stage last caught up, by id, from
+        the first above `after`."""
 
     async def catch_up(self, stage: str) -> CaughtUp:
         """Make pending what a stage owes: records that were there before it, and stale items where `open` was told.

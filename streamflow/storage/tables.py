@@ -10,7 +10,6 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
 from functools import cached_property
-from operator import attrgetter
 from typing import Any, Literal, get_args, get_origin
 from uuid import UUID
 
@@ -121,13 +120,6 @@ class Table:
         return tuple(map(_to_column, self.type.fields.values()))
 
     @cached_property
-    def _fields(self) -> Callable[[Any], tuple[Any, ...]]:
-        if len(self.columns) == 1:
-            get = attrgetter(*self.columns)
-            return lambda value: (get(value),)
-        return attrgetter(*self.columns)
-
-    @cached_property
     def _is_plain(self) -> bool:
         """Whether every column holds its field as it is: rows are made for every completion, most of them so."""
         plain = {str, int, float, bool, bytes, type(None)}
@@ -196,9 +188,10 @@ class Table:
         return " AND ".join(f'"{name}" = ?' for name in self.type.key_fields)
 
     def values(self, value: Any) -> tuple[Any, ...]:
-        """A record as one value per column. Raises RecordError for numbers that are not finite."""
+        """A record as one value per column. Raises RecordError for what could not be read again: a value of another
+        type than its field's, a number that is not finite."""
         self.type.check_finite(value)
-        fields = self._fields(value)
+        fields = self.type.values(value)
         if self._is_plain:
             return tuple([to_text(field) if type(field) is str else field for field in fields])
         return tuple(convert(field) for convert, field in zip(self._converters, fields, strict=True))

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 from streamflow.errors import RecordError
 from streamflow.record import RecordType
-from streamflow.storage.journal import Epoch
+from streamflow.storage.journal import Epoch, Journal
 from streamflow.storage.parents import Emitted
 from streamflow.storage.store import CaughtUp
 from streamflow.storage.tables import Table, key_text
@@ -23,6 +23,8 @@ from streamflow.storage.writer import META, Writer
 
 PAGE = 256
 """Records that one transaction admits to a new stage, at most."""
+REFRESH_OWED = "refresh_owed"
+"""Says in `streamflow_meta` that a refresh was asked for and waits until what was pending has ended."""
 
 # In epoch 0: what the stage has already stays as it is, and what is emitted later is newer.
 _FILL = (
@@ -83,17 +85,17 @@ class Takers:
         ]
 
 
-async def begin_epoch(writer: Writer, *, refresh: bool) -> Epoch:
-    """The epoch after the writer's. What was written before it is of an earlier one."""
-    number = writer.journal.epoch.number + 1
+def begin_epoch(connection: sqlite3.Connection, journal: Journal, *, refresh: bool) -> Epoch:
+    """The epoch after the journal's. What was written before it is of an earlier one.
 
-    def change(connection: sqlite3.Connection) -> Epoch:
-        epoch = Epoch(number, writer.journal.stamps.next(connection), refresh)
-        values = [("epoch", str(number)), ("epoch_started", epoch.started), ("refresh", str(int(refresh)))]
-        connection.executemany(META, values)
-        return epoch
-
-    return await writer.transact(change, is_seen=False)
+    Until finalizers have run a refresh is unfinished, even if it is stopped before it admits anything.
+    """
+    epoch = Epoch(journal.epoch.number + 1, journal.stamps.next(connection), refresh)
+    values = [("epoch", str(epoch.number)), ("epoch_started", epoch.started), ("refresh", str(int(refresh)))]
+    if refresh:
+        values += [("changed", "1"), (REFRESH_OWED, "0")]
+    connection.executemany(META, values)
+    return epoch
 
 
 async def redo(writer: Writer, stage: str) -> int:

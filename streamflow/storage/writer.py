@@ -5,7 +5,8 @@ it commits, the next group gathers: under load groups grow by themselves, and a 
 is taken on the connection's own thread when its transaction begins, and the next transaction is asked for while one
 runs: so the disk does not wait while the loop tells a group's waiters, and groups are as large as they can be.
 
-If a group fails, its completions are tried one by one, so that only the one at fault is refused. Nothing else
+If a group fails, its completions are tried one by one, so that only the one at fault is refused. If the disk is full,
+or another program has locked the database, the group is kept and tried again until it can be written. Nothing else
 writes, and nothing but the writer awaits its connection: a cancelled aiosqlite call still runs, so no caller that can
 be cancelled may hold one.
 """
@@ -24,7 +25,9 @@ import aiosqlite
 
 from streamflow.errors import StorageError, WriterStopped
 from streamflow.storage.journal import Entry, Journal
+from streamflow.storage.patience import Patience
 from streamflow.storage.store import Completion, Difference, Item
+from streamflow.storage.trouble import advice, trouble
 
 T = TypeVar("T")
 
@@ -39,12 +42,13 @@ class Writer:
     connection: aiosqlite.Connection
     journal: Journal
     owes_change: bool
+    patience: Patience
     differences: list[Difference] = field(default_factory=list)
     commits: int = 0
     _waiting: deque[Entry] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
-    _closing: bool = False
+    _closing: asyncio.Event = field(default_factory=asyncio.Event)
     _dead: WriterStopped | None = None
 
     def submit(self, completion: Completion) -> asyncio.Future[list[Item]]:
@@ -52,8 +56,7 @@ class Writer:
 
         Raises StorageError when a record cannot be encoded, or when the writer has died.
         """
-        if self._dead is not None or self._closing:
-            raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
+        self._check()
         try:
             entry = self.journal.entry(completion, self._loop.create_future())
         except Exception as error:
@@ -71,9 +74,9 @@ class Writer:
             raise self._dead
 
     async def _commit_groups(self) -> None:
-        while self._dead is None and (self._waiting or not self._closing):
+        while self._dead is None and (self._waiting or not self._closing.is_set()):
             await self._wake.wait()
-            if not self._closing and self._dead is None:
+            if not self._closing.is_set() and self._dead is None:
                 self._wake.clear()
             if self._waiting:
                 await self._commit()
@@ -87,15 +90,23 @@ class Writer:
             connection.execute("UPDATE streamflow_meta SET value = '0' WHERE name = 'changed'")
             self.owes_change = True
 
-        await self.connection.execute(TRANSACTION, (note,))
+        await self._write(note)
 
     async def keep(self, texts: Mapping[str, str]) -> None:
-        """Write names and values into `streamflow_meta`, in a transaction of their own. Raises WriterStopped."""
+        """Write names and values into `streamflow_meta`, in a transaction of their own. A full disk is not waited out.
+
+        Raises StorageError when they cannot be written.
+        """
 
         def write(connection: sqlite3.Connection) -> None:
-            connection.executemany(META, list(texts.items()))
+            with transaction(connection):
+                connection.executemany(META, list(texts.items()))
 
-        await self.transact(write, is_seen=False)
+        self._check()
+        try:
+            await self.connection.execute(TRANSACTION, (write,))
+        except sqlite3.Error as error:
+            raise StorageError(f"the database cannot be written: {error}") from error
 
     async def transact(self, change: Callable[[sqlite3.Connection], T], *, is_seen: bool = True) -> T:
         """Make a change between two groups, in a transaction of its own. Raises WriterStopped.
@@ -103,14 +114,13 @@ class Writer:
         A change that was rolled back may be made once more: it keeps nothing outside the database until it returns.
         If it changes anything, finalizers are owed, unless they cannot see it.
         """
-        if self._dead is not None or self._closing:
-            raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
+        self._check()
         results: list[T] = []
 
         def run(connection: sqlite3.Connection) -> None:
             before = connection.total_changes
             with transaction(connection):
-                results.append(change(connection))
+                result = change(connection)
                 is_change = is_seen and connection.total_changes > before
                 if is_change and self.owes_change:
                     connection.execute(_CHANGED)
@@ -118,24 +128,25 @@ class Writer:
                 self.owes_change = False
                 self.commits += 1
             self.journal.stamps.committed()
+            results.append(result)
 
         try:
-            await self.connection.execute(TRANSACTION, (run,))
+            await self._write(run)
         except sqlite3.Error as error:
-            raise _cannot_be_written(error) from error
-        return results[-1]
+            raise self._stopped(error) from error
+        return results[0]
 
     def stop(self) -> None:
-        """Let `run` end once nothing waits."""
-        self._closing = True
+        """Let `run` end once nothing waits; what cannot be written now is tried once more and then given up."""
+        self._closing.set()
         self._wake.set()
 
     async def _commit(self) -> None:
         transaction = Transaction(self)
         try:
-            await self.connection.execute(TRANSACTION, (transaction.run,))
+            await self._write(transaction.run)
         except Exception as error:  # noqa: BLE001 - whatever it is, waiters must be told and the run must stop
-            self._dead = _cannot_be_written(error)
+            self._dead = self._stopped(error)
             self._dead.__cause__ = error
             self._wake.set()
             for entry in transaction.group:
@@ -146,6 +157,20 @@ class Writer:
                 _fail(entry, StorageError(f"the completion cannot be stored: {outcome}"))
             elif not entry.done.done():
                 entry.done.set_result(outcome)
+
+    async def _write(self, function: Callable[[sqlite3.Connection], None]) -> None:
+        await self.patience.persist(
+            lambda: self.connection.execute(TRANSACTION, (function,)),
+            over=self._closing,
+        )
+
+    def _check(self) -> None:
+        if self._dead is not None or self._closing.is_set():
+            raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
+
+    def _stopped(self, error: Exception) -> WriterStopped:
+        todo = advice(trouble(error), self.patience.folder)
+        return WriterStopped(f"the database cannot be written: {error}; what was committed is safe; {todo}")
 
 
 TRANSACTION = "transaction"
@@ -189,13 +214,16 @@ class Transaction:
         self.group: list[Entry] = []
         self.outcomes: list[list[Item] | Exception] = []
         self._writer = writer
+        self._differences: list[Difference] = []
 
     def run(self, connection: sqlite3.Connection) -> None:
         """Commit all, or those that can be: a group that fails is tried completion by completion, in savepoints.
 
-        Raises sqlite3.Error when it is the database that fails; nothing is then committed.
+        Raises sqlite3.Error when it is the database that fails; nothing is then committed, and it may be run again.
         """
         waiting, group = self._writer._waiting, self.group
+        group[:] = [entry for entry in group if not entry.done.cancelled()]
+        self._differences.clear()
         while waiting:  # the loop only appends
             entry = waiting.popleft()
             if not entry.done.cancelled():
@@ -203,53 +231,55 @@ class Transaction:
         if not group:
             return
         try:
-            self._begin(connection)
+            connection.execute("BEGIN IMMEDIATE")
             try:
                 self.outcomes = self._apply(connection, group)
             except Exception as error:
-                if _is_the_databases(error):
+                if trouble(error) is not None:
                     raise
                 connection.rollback()
-                self._begin(connection)
+                self._differences.clear()
+                connection.execute("BEGIN IMMEDIATE")
                 self.outcomes = [self._try(connection, entry) for entry in group]
+            marks = self._writer.owes_change and self._changes_something()
+            if marks:
+                connection.execute(_CHANGED)
             connection.commit()
         except BaseException:
             connection.rollback()
             raise
-        self._writer.owes_change = False
+        if marks:
+            self._writer.owes_change = False
         self._writer.journal.stamps.committed()
         self._writer.commits += 1
+        self._writer.differences += self._differences
 
     def _apply(self, connection: sqlite3.Connection, group: Sequence[Entry]) -> list[list[Item] | Exception]:
-        return self._writer.journal.apply(connection, group, self._writer.differences)
+        return self._writer.journal.apply(connection, group, self._differences)
 
-    def _begin(self, connection: sqlite3.Connection) -> None:
-        connection.execute("BEGIN IMMEDIATE")
-        if self._writer.owes_change:
-            connection.execute(_CHANGED)
+    def _changes_something(self) -> bool:
+        """Whether finalizers have something to see: no source that brings again what is known makes them run."""
+        return any(
+            entry.item or entry.rows or fresh
+            for entry, fresh in zip(self.group, self.outcomes, strict=True)
+            if not isinstance(fresh, Exception)
+        )
 
     def _try(self, connection: sqlite3.Connection, entry: Entry) -> list[Item] | Exception:
         connection.execute("SAVEPOINT completion")
+        differences = len(self._differences)
+        fresh: list[Item] | Exception
         try:
             (fresh,) = self._apply(connection, [entry])
         except Exception as error:
-            if _is_the_databases(error):
-                raise
+            if trouble(error) is not None:
+                raise  # SQLite may have rolled back the whole transaction, and then there is no savepoint any more
             connection.execute("ROLLBACK TO completion")
-            return error
-        finally:
-            connection.execute("RELEASE completion")
+            self._writer.journal.stamps.undone()
+            del self._differences[differences:]
+            fresh = error
+        connection.execute("RELEASE completion")
         return fresh
-
-
-def _cannot_be_written(error: Exception) -> WriterStopped:
-    return WriterStopped(f"the database cannot be written: {error}; what was committed is safe")
-
-
-def _is_the_databases(error: Exception) -> bool:
-    """Whether an error is the database's own trouble (full, busy, damaged), which no completion is at fault for."""
-    of_values = sqlite3.DataError | sqlite3.IntegrityError | sqlite3.InterfaceError | sqlite3.ProgrammingError
-    return isinstance(error, sqlite3.Error) and not isinstance(error, of_values)
 
 
 def _fail(entry: Entry, error: StorageError) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -41,7 +42,8 @@ def test_status_works_beside_a_run_and_names_it(folder: Path) -> None:
         told = json.loads(cli(folder, "status", "-w", "ws", "--json").stdout)
         assert told["running"] is True
         assert told["holder"]["pid"] == run.pid
-        assert told["stages"]["measure"]["pending"] == 1
+        measure = told["stages"]["measure"]
+        assert (measure["pending"], measure["active"], measure["done"]) == (1, 1, 1)
         refused = cli(folder, "retry", "tiny:pipeline", "-w", "ws")
         assert "no dead letters" in refused.stderr
 
@@ -84,6 +86,13 @@ def test_export_writes_to_stdout_or_to_a_file(folder: Path) -> None:
     assert cli(folder, *export, "-o", "out.tsv").stdout == ""
     assert (folder / "out.tsv").read_text() == "a\t1\nbb\t2\n"
     assert cli(folder, *export, "-o", "nowhere/out.tsv").returncode == 2
+    pipe = folder / "pipe"
+    os.mkfifo(pipe)
+    reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+    assert cli(folder, *export, "-o", "pipe").returncode == 0
+    assert os.read(reading, 100) == b"a\t1\nbb\t2\n"
+    os.close(reading)
+    assert pipe.is_fifo(), "what is no file is written to, not replaced"
 
 
 def test_pending_items_of_a_renamed_stage_are_moved_by_the_command_that_is_told(folder: Path) -> None:

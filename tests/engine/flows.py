@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streamflow.engine.figures import Summary
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Run, Summary
+from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.events import Event
 from streamflow.limits.retry import Retry
@@ -87,19 +88,25 @@ async def play(
     *,
     resources: Mapping[type[Any], Any] | None = None,
     watch: Callable[[Run], Any] | None = None,
+    heard: Callable[[Event], None] = lambda event: None,
     patience: float | None = 20.0,
     **options: Any,
 ) -> Played:
     """Run a pipeline, see that no task outlives it, and read its tables.
 
-    `watch` is given the run before it starts; a coroutine that it returns runs beside it, no longer than the run. A
-    run that takes longer than `patience` seconds hangs, and fails.
+    `watch` is given the run before it starts; a coroutine that it returns runs beside it, no longer than the run.
+    `heard` is told of events, as the run tells them. A run that takes longer than `patience` seconds hangs, and fails.
     """
     store = store if store is not None else MemoryStore()
     events: list[Event] = []
+
+    def hook(event: Event) -> None:
+        events.append(event)
+        heard(event)
+
     given = {Inputs: Inputs(()), Reader: Reader(store), **(resources or {})}
     options.setdefault("workspace", NOWHERE)
-    run = Run(pipeline, store, resources=given, hook=events.append, **options)
+    run = Run(pipeline, store, resources=given, hook=hook, **options)
     loop = asyncio.get_running_loop()
     started = loop.time()
     beside = watch(run) if watch is not None else None

@@ -195,6 +195,39 @@ async def test_closing_lets_waiting_producers_go_and_keeps_what_is_inside() -> N
         channel.get_nowait()
 
 
+@pytest.mark.asyncio
+async def test_a_held_channel_gives_out_nothing_and_is_as_full_as_it_is() -> None:
+    channel: Channel[int] = Channel(2)
+    channel.put_nowait(0)
+    channel.hold()
+    channel.put_nowait(1)
+    with pytest.raises(QueueFull):
+        channel.put_nowait(2)
+    with pytest.raises(QueueEmpty):
+        channel.get_nowait()
+    consumers = [asyncio.create_task(channel.get()) for _ in range(2)]
+    producer = asyncio.create_task(channel.put(2))
+    await turn()
+    assert not any(task.done() for task in (*consumers, producer))
+    channel.release()
+    assert sorted([await consumer for consumer in consumers]) == [0, 1]
+    await producer
+    assert (channel.get_nowait(), channel.held) == (2, False)
+
+
+@pytest.mark.asyncio
+async def test_a_consumer_on_its_way_when_the_hold_comes_takes_nothing() -> None:
+    channel: Channel[int] = Channel(2)
+    consumer = asyncio.create_task(channel.get())
+    await turn()
+    channel.put_nowait(0)  # wakes it
+    channel.hold()
+    await turn()
+    assert not consumer.done()
+    channel.release()
+    assert await consumer == 0
+
+
 @settings(max_examples=150, deadline=None)
 @given(seed=st.integers(0, 2**32), capacity=st.integers(1, 3), newest_first=st.booleans())
 def test_cancellations_at_any_moment_lose_and_double_nothing(seed: int, capacity: int, newest_first: bool) -> None:
@@ -222,8 +255,11 @@ def test_cancellations_at_any_moment_lose_and_double_nothing(seed: int, capacity
                 await asyncio.sleep(0)
             if chance.random() < 0.5:
                 chance.choice(tasks).cancel()
+            if chance.random() < 0.1:
+                (channel.release if channel.held else channel.hold)()
             assert len(channel) <= capacity
         # Whoever waits now waits for good reason.
+        channel.release()
         await turn(40)
         waiting = [task for task in tasks if not task.done()]
         assert not (len(channel) and any("consume" in repr(task.get_coro()) for task in waiting)), "a lost wake-up"

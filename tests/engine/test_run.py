@@ -17,6 +17,7 @@ from streamflow.events import (
     ItemDied,
     ItemRetried,
     ItemSkipped,
+    RecordRefused,
     SourceEnded,
     StageStuck,
 )
@@ -171,6 +172,63 @@ def test_a_source_that_gives_another_type_stops_the_run_and_says_so(sequential: 
 
     with pytest.raises(StageSignatureError, match=r"'lies' gave a Middle"):
         play_virtual(flow(Stage(double), sources=[lies]), sequential=sequential)
+
+
+def failing(old: int, new: int) -> int:
+    raise ZeroDivisionError("a rule that fails")
+
+
+@record(key="n", table="merging", merge={"value": failing})
+class Merging:
+    n: int
+    value: int = 0
+
+
+@record(key="n")
+class Copy:
+    n: int
+
+
+@record(key=("n", "part"))
+class Part:
+    n: int
+    part: int
+
+
+@pytest.mark.parametrize("ready", [True, False])
+def test_an_output_that_cannot_be_stored_costs_only_its_item(ready: bool) -> None:
+    """In memory too: no key, a wrong type, a merge rule that fails."""
+
+    async def spoil(number: Number) -> list[Copy | Merging] | Copy:
+        if number.n == 3:
+            return Copy([3])  # type: ignore[arg-type]
+        if ready:
+            return Copy(number.n)
+        # The rule is not asked while the contents are equal.
+        return [Copy(number.n), Merging(0, int(number.n == 5))]
+
+    async def end(it: Copy) -> Result:
+        return Result(it.n)
+
+    played = play_virtual(flow(Stage(spoil, retry=ONCE, workers=2), Stage(end)))
+    dead = {event.key: event.error for event in played.told(ItemDied)}
+    assert set(dead) == ({"3"} if ready else {"3", "5"})
+    assert all("StorageError" in error for error in dead.values())
+    assert values(played) == [n for n in range(10) if str(n) not in dead]
+
+
+@pytest.mark.parametrize("bad", [Number([1]), Part(1, object())])  # type: ignore[arg-type]
+def test_a_record_of_a_source_that_has_no_key_is_refused_and_the_others_go_on(bad: Number | Part) -> None:
+    async def end(number: Number) -> Result:
+        return Result(number.n)
+
+    async def part(it: Part) -> Result:
+        return Result(100 + it.n)
+
+    source = source_of(Number(0), Part(0, 0), bad, Number(2), Part(2, 0))
+    played = play_virtual(flow(Stage(end), Stage(part), sources=[source]))
+    assert values(played) == [0, 2, 100, 102]
+    assert len(played.told(RecordRefused)) == 1
 
 
 def test_a_source_that_fails_stops_the_run_with_its_error() -> None:

@@ -16,6 +16,7 @@ from streamflow.events import ItemDied, RunStarted
 from streamflow.limits.retry import Retry
 from streamflow.record import record
 from streamflow.sources.files import Inputs
+from streamflow.storage.reader import Reader
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Counts, Item, State
 from tests.engine.flows import AT_ONCE, ONCE, Middle, Number, Result, flow, play, source_of, until
@@ -56,7 +57,7 @@ async def test_a_run_leaves_its_rows_and_its_journal(tmp_path: Path, sequential:
     assert ask(tmp_path, in_order) == [(300,)]
 
 
-async def test_a_second_run_does_nothing_again(tmp_path: Path) -> None:
+async def test_later_runs_do_nothing_again(tmp_path: Path) -> None:
     calls: list[int] = []
     finalized: list[str] = []
 
@@ -67,10 +68,10 @@ async def test_a_second_run_does_nothing_again(tmp_path: Path) -> None:
     async def finalize() -> None:
         finalized.append("ran")
 
-    for _ in range(2):
+    for _ in range(4):
         await play(flow(Stage(count), finalizers=[finalize]), database(tmp_path))
-    assert sorted(calls) == list(range(10))
-    assert finalized == ["ran"]
+        assert sorted(calls) == list(range(10))
+        assert finalized == ["ran"]
 
 
 async def test_refresh_and_a_new_version_do_everything_again_once(tmp_path: Path) -> None:
@@ -87,6 +88,44 @@ async def test_refresh_and_a_new_version_do_everything_again_once(tmp_path: Path
     assert len(calls) == 30
     await play(flow(Stage(count, version=2)), database(tmp_path))
     assert len(calls) == 30
+
+
+@pytest.mark.parametrize("again", [True, False])
+@pytest.mark.parametrize("after", [0, 4])
+async def test_a_refresh_that_was_stopped_goes_on_asked_for_again_or_not(
+    tmp_path: Path, after: int, again: bool
+) -> None:
+    calls: list[int] = []
+    go_on = asyncio.Event()
+    refreshing = False
+
+    async def count(number: Number) -> Result:
+        calls.append(number.n)
+        return Result(number.n)
+
+    async def given(inputs: Inputs) -> AsyncIterator[Number]:
+        for n in range(10):
+            if refreshing and n == after:
+                await go_on.wait()
+            yield Number(n)
+
+    async def stop(run: Run) -> None:
+        await until(lambda: "count" in run.pools and run.pools["count"].done == after)
+        run.stop("SIGTERM")
+
+    pipeline = flow(Stage(count), sources=[given])
+    await play(pipeline, database(tmp_path))
+    calls.clear()
+    refreshing = True
+    await play(pipeline, database(tmp_path), refresh=True, watch=stop)
+    assert calls == list(range(after))
+    go_on.set()
+    await play(pipeline, database(tmp_path), refresh=again)
+    assert sorted(calls) == list(range(10)), "each once more, and none twice more"
+    await play(pipeline, database(tmp_path))
+    assert len(calls) == 10, "a refresh that ended is over"
+    await play(pipeline, database(tmp_path), refresh=True)
+    assert len(calls) == 20
 
 
 @pytest.mark.parametrize("stops", [1, 2])
@@ -225,6 +264,24 @@ async def test_an_output_that_cannot_be_stored_costs_only_its_item(tmp_path: Pat
     (died,) = played.told(ItemDied)
     assert died.key == "3"
     assert "StorageError" in died.error
+
+
+async def test_a_row_of_a_wrong_type_is_a_dead_letter_and_the_table_can_be_read_in_every_run(tmp_path: Path) -> None:
+    read: list[int] = []
+
+    async def wrong(number: Number) -> Result:
+        return Result(number.n, "20x4" if number.n == 2 else number.n)  # type: ignore[arg-type]
+
+    async def collect(*, reader: Reader) -> None:
+        read.append(len(await reader.records(Result)))
+
+    pipeline = flow(Stage(wrong, retry=ONCE), finalizers=[collect])
+    for _ in range(2):
+        played = await play(pipeline, database(tmp_path), refresh=True)
+        (died,) = played.told(ItemDied)
+        assert died.key == "2"
+        assert "Expected `int`, got `str`" in died.error
+    assert read == [9, 9]
 
 
 async def test_a_chunk_of_a_stream_that_cannot_be_stored_is_not_forgotten(tmp_path: Path) -> None:

@@ -32,11 +32,11 @@ class Engine:
         assert self.process.stdin is not None
         self.process.stdin.write(b"\n")
 
-    async def hear(self, beginning: bytes) -> None:
-        """Until it prints its next line, which is to begin like this."""
+    async def hear(self, *beginnings: bytes) -> None:
+        """Until it prints its next line, which is to begin like one of these."""
         assert self.process.stdout is not None
         line = await self.process.stdout.readline()
-        assert line.startswith(beginning), line
+        assert line.startswith(beginnings), line
 
     def kill(self) -> None:
         with suppress(ProcessLookupError):

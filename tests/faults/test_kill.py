@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from streamflow.storage import inspect
 from tests.faults.engines import Engine, chance, engines
 from tests.faults.fire import PAPERS
 
@@ -99,6 +100,12 @@ async def test_fifty_kills_over_two_thousand_items_leave_the_tables_of_an_undist
             owed += _uncommitted(fire, server.calls - before)
         await following.begin()
         assert await following.gone() == 0
+        if set_aside := inspect.requeue(fire):
+            # Three kills hit one innocent item, at the last one alone: as a user does, bring it back.
+            print(f"set aside and brought back: {set_aside}")
+            again = await make(fire, server.port)
+            await again.begin()
+            assert await again.gone() == 0
 
     assert _tables(fire) == _tables(calm)
     assert _journal(fire) == _journal(calm), "every item ended, exactly once"

@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from stages.literature.pipeline import SIMULATED
+from streamflow.cli.session import DEAD_LETTERS
 from streamflow.cli.simulators import Simulators, simulators
 from streamflow.engine.launch import DATABASE
 from streamflow.storage import inspect
@@ -106,20 +107,31 @@ async def _under_fire(
         pending, done = _progress(workspace)
         await engine.begin()
         if dice.randrange(EARLY) and pending:
-            await engine.hear(b"Going on with")
+            await engine.hear(b"Going on with", b"The run before")  # the last item may have been set aside
             share = (WORK - done) / WORK / left
             status = await engine.killed_after(pace.work * share * dice.uniform(0, 2))
         else:
             status = await engine.killed_after(pace.startup * dice.uniform(0, 1.2))
         if status != -9:
-            assert status == 0
+            assert status in (0, DEAD_LETTERS)
+            await _bring_back(make, workspace)
             return owed, KILLS - left
         after = _calls(services)
         owed += _uncommitted(workspace, after - before)
         before = after
     await following.begin()
-    assert await following.gone() == 0
+    assert await following.gone() in (0, DEAD_LETTERS)
+    await _bring_back(make, workspace)
     return owed, KILLS
+
+
+async def _bring_back(make: Make, workspace: Path) -> None:
+    """Three kills may have hit one innocent item, the last one alone: it is set aside, and a user retries it."""
+    if set_aside := inspect.requeue(workspace):
+        print(f"set aside and brought back: {set_aside}")
+        again = await make("run", "literature", "-w", workspace)
+        await again.begin()
+        assert await again.gone() == 0
 
 
 def _uncommitted(workspace: Path, calls: Counter[Call]) -> Counter[Call]:

@@ -14,9 +14,9 @@ from unittest.mock import patch
 from stages.literature.pipeline import pipeline
 from stages.simulators import publisher
 from stages.simulators.literature import literature_simulators
+from streamflow.engine.figures import Summary
 from streamflow.engine.launch import DATABASE, run_pipeline
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import Summary
 from streamflow.events import Event, ItemSkipped
 from streamflow.limits.retry import Retry
 from streamflow.settings import load_settings

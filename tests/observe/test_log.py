@@ -3,6 +3,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -250,6 +251,47 @@ def test_a_log_that_cannot_be_written_is_told_once_and_stops_nothing(tmp_path: P
             structlog.get_logger().warning("shown")
     assert stream.getvalue().count("cannot be written") == 1
     assert stream.getvalue().count("shown") == 10
+
+
+def test_it_is_told_again_only_after_the_log_could_be_written(
+    tmp_path: Path, stream: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamflow.observe.log._RETRY_FILE", 0.0)
+    logs = tmp_path / "logs"
+    with Log(tmp_path, stream=stream) as log:
+        for _ in range(2):
+            logs.write_text("a file where the folder belongs")
+            for _ in range(5):
+                structlog.get_logger().info("lost")
+                log.flush()
+            logs.unlink()
+            structlog.get_logger().info("written")
+            log.flush()
+            shutil.rmtree(logs)
+            structlog.get_logger().info("goes into the file that was removed")
+            log.flush()
+    assert stream.getvalue().count("cannot be written") == 2
+
+
+def test_a_log_folder_that_is_removed_is_made_again(tmp_path: Path, stream: io.StringIO) -> None:
+    with Log(tmp_path, stream=stream) as log:
+        structlog.get_logger().info("before")
+        log.flush()
+        shutil.rmtree(tmp_path / "logs")
+        structlog.get_logger().info("meanwhile")
+        log.flush()
+        structlog.get_logger().info("after")
+    assert [line["event"] for line in lines_of(tmp_path)] == ["after"]
+    assert stream.getvalue() == ""
+
+
+def test_a_line_that_was_cut_off_does_not_spoil_the_next(tmp_path: Path) -> None:
+    (tmp_path / "logs").mkdir()
+    (tmp_path / "logs" / "streamflow.jsonl").write_text('{"event": "whole"}\n{"event": "cut o')
+    with Log(tmp_path, console=None):
+        structlog.get_logger().info("next")
+    whole, _, following = (tmp_path / "logs" / "streamflow.jsonl").read_text().splitlines()
+    assert (json.loads(whole)["event"], json.loads(following)["event"]) == ("whole", "next")
 
 
 def test_a_stuck_terminal_does_not_hold_the_caller_and_what_was_dropped_is_counted(

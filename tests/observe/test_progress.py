@@ -9,11 +9,12 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from streamflow.engine.run import StageFigures
+from streamflow.engine.figures import StageFigures
 from streamflow.limits.allowance import Allowance, LimitState
 from streamflow.observe import progress
-from streamflow.observe.progress import duration, line, picture
+from streamflow.observe.progress import line, picture
 from streamflow.observe.stats import Observer, View
+from streamflow.observe.words import duration
 
 FREE = LimitState("crossref", Allowance(), Allowance(), Allowance(10, 1, 3), 3, 5, 40, 0.0, None)
 PAUSED = replace(FREE, paused_for=12.0, paused_reason="crossref asked to wait 12 s")

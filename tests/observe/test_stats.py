@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
+from streamflow.engine.figures import StageFigures
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.run import StageFigures
 from streamflow.engine.stage import Stage
 from streamflow.observe.stats import eta
 from streamflow.record import record

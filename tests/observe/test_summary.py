@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from streamflow.engine.run import StageFigures, Summary
+from streamflow.engine.figures import StageFigures, Summary
 from streamflow.limits.allowance import Allowance, LimitState
 from streamflow.observe.summary import Bottleneck, Report, advice, as_json, bottleneck, text
 from streamflow.storage.inspect import DeadLetter

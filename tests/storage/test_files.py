@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import hashlib
 import os
 import threading
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from streamflow.storage import files as files_module
 from streamflow.storage.files import FileChanged, FileRefused, FileStore, write_whole
+from streamflow.storage.patience import Patience
 
 
 def store(tmp_path: Path, **options: int) -> FileStore:
@@ -289,3 +291,29 @@ def test_a_whole_file_can_be_written_anywhere(tmp_path: Path) -> None:
     write_whole(tmp_path / "library.bib", b"@article{b}")
     assert [path.name for path in tmp_path.iterdir()] == ["library.bib"]
     assert (tmp_path / "library.bib").read_bytes() == b"@article{b}"
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("way", ["ingest", "write"])
+async def test_a_full_disk_is_waited_out_and_leaves_nothing_half_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    answers = iter([errno.ENOSPC, errno.EDQUOT])
+    sync = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        refusal = next(answers, None)
+        if refusal is not None:
+            raise OSError(refusal, os.strerror(refusal))
+        sync(descriptor)
+
+    events: list[object] = []
+    root = tmp_path / "workspace" / "files"
+    root.mkdir(parents=True)
+    files = FileStore(root, patience=Patience(root.parent, events.append, first=0.0))
+    (tmp_path / "a").write_bytes(b"bytes")
+    monkeypatch.setattr(os, "fsync", fsync)
+    stored = await (files.ingest(tmp_path / "a") if way == "ingest" else files.write("a", b"bytes"))
+    assert next(answers, None) is None
+    assert everything(tmp_path) == [stored.path]
+    assert [type(event).__name__ for event in events] == ["StorageBlocked", "StorageResumed"]

@@ -11,7 +11,7 @@ from streamflow.errors import DatabaseDamaged, DatabaseTooNew, WorkspaceError, W
 from streamflow.record import record, record_type
 from streamflow.storage import inspect
 from streamflow.storage.lock import WorkspaceLock
-from streamflow.storage.sqlite import SqliteStore
+from streamflow.storage.sqlite import APPLICATION_ID, SqliteStore
 from streamflow.storage.store import Completion, Item, Plan, State
 
 
@@ -141,6 +141,7 @@ async def test_what_is_no_database_or_too_new_is_refused(tmp_path: Path) -> None
     (tmp_path / "streamflow.db").unlink()
     connection = sqlite3.connect(tmp_path / "streamflow.db")
     connection.execute("PRAGMA user_version = 999")
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     connection.close()
     with pytest.raises(DatabaseTooNew):
         inspect.overview(tmp_path)

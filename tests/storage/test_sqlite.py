@@ -118,7 +118,7 @@ async def test_a_database_that_stays_locked_is_refused_with_what_to_check(tmp_pa
     path = tmp_path / "streamflow.db"
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        with pytest.raises(WorkspaceError, match=r"locked.*who else has it open"):
+        with pytest.raises(WorkspaceError, match=r"locked; close the other program"):
             await SqliteStore(path, busy_timeout=0.05).open(PLAN)
 
 

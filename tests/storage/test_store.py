@@ -58,6 +58,17 @@ class Merged:
     at: int = 0
 
 
+def strict(old: int, new: int) -> int:
+    raise ZeroDivisionError("a rule that fails")
+
+
+@record(key="n", table="fragile", merge={"at": strict, "text": lambda old, new: 5})
+class Fragile:
+    n: int
+    at: int = 0
+    text: str = ""
+
+
 @record(key="name")
 class Passing:
     name: str
@@ -67,7 +78,7 @@ def plan(*, version: int = 1, stages: Sequence[str] = ("read", "rate"), pipeline
     return Plan(
         pipeline,
         {stage: (record_type(Work), version) for stage in stages},
-        [record_type(Work), record_type(Citation), record_type(Merged)],
+        [record_type(Work), record_type(Citation), record_type(Merged), record_type(Fragile)],
     )
 
 
@@ -411,30 +422,67 @@ async def test_reading_a_record_type_without_a_table_says_so(make: MakeStore) ->
 HUGE = 2**63
 
 
+BAD: dict[str, Any] = {
+    "text for a number": Work("bad", year="20x4"),  # type: ignore[arg-type]
+    "a number for text": Work("bad", title=7),  # type: ignore[arg-type]
+    "nothing for text": Work("bad", title=None),  # type: ignore[arg-type]
+    "a key of another type": Citation("bad", ["1"]),  # type: ignore[arg-type]
+    "a wrong type deep inside": Merged("bad", seen_in=(1,)),  # type: ignore[arg-type]
+    "no value of any column": Work("bad", title=object()),  # type: ignore[arg-type]
+    "a merge rule that raises": Fragile(1, at=2),
+    "a merge rule that gives another type": Fragile(1, text="new"),
+}
+
+
+@pytest.mark.parametrize("what", BAD)
 async def test_a_completion_that_cannot_be_stored_leaves_nothing_and_the_others_of_its_group_commit(
-    make_durable: MakeStore,
+    make: MakeStore, what: str
 ) -> None:
-    async with opened(make_durable()) as store:
+    async with opened(make()) as store:
+        await admit(store, rows=[Fragile(1)])
         items = list(await admit(store, *(item(f"{n}") for n in range(9))))
+        before = store.changes
         answers = await asyncio.gather(
             *(
                 settle(
                     store,
                     it,
                     children=[item(f"child {n}", "rate")],
-                    rows=[Work(f"row {n}"), Work(f"big {n}", year=HUGE if n == 4 else n)],
+                    rows=[Work(f"row {n}"), BAD[what] if n == 4 else Work(f"more {n}")],
                 )
                 for n, it in enumerate(items)
             ),
             return_exceptions=True,
         )
         assert [isinstance(answer, StorageError) for answer in answers] == [n == 4 for n in range(9)]
+        assert not any(isinstance(answer, WriterStopped) for answer in answers)
+        assert store.changes > before
         assert await store.counts() == {"read": Counts(pending=1, done=8), "rate": Counts(pending=8)}
         rows = {row.doi for row in await store.rows(record_type(Work))}
-        assert rows == {f"{what} {n}" for what in ("row", "big") for n in range(9) if n != 4}
+        assert rows == {f"{what} {n}" for what in ("row", "more") for n in range(9) if n != 4}
+        assert list(await store.rows(record_type(Citation))) == list(await store.rows(record_type(Merged))) == []
+        assert await store.rows(record_type(Fragile)) == [Fragile(1)]
+        assert list(store.differences()) == []
         # What was refused is still pending: it can end otherwise.
-        await settle(store, items[4], State.DEAD, error="too large")
+        await settle(store, items[4], State.DEAD, error="cannot be stored")
         assert (await store.counts())["read"] == Counts(done=8, dead=1)
+
+
+@pytest.mark.parametrize("siblings", [(), ("good",)])
+async def test_a_child_whose_key_is_none_is_refused_and_its_parent_pending_still(
+    make: MakeStore, siblings: tuple[str, ...]
+) -> None:
+    async with opened(make()) as store:
+        (it,) = await admit(store, item("a"))
+        child = Item("rate", Work(["a"]), ["a"])  # type: ignore[arg-type]
+        children = [*(item(doi, "rate") for doi in siblings), child]
+        ending = settle(store, it, children=children, rows=[Work("b")]) if siblings else finish(store, it, child)
+        with pytest.raises(StorageError, match="stored"):
+            await ending
+        assert await store.counts() == {"read": Counts(pending=1), "rate": Counts()}
+        assert list(await store.rows(record_type(Work))) == []
+        await settle(store, it, State.DEAD, error="no key")
+        assert (await store.counts())["read"] == Counts(dead=1)
 
 
 @pytest.mark.parametrize("year", [HUGE, -HUGE - 1, 2**64, 10**30])
@@ -555,6 +603,19 @@ async def test_nothing_is_kept_after_the_end(make_durable: MakeStore) -> None:
         pass
     with pytest.raises(WriterStopped):
         await store.keep({"a": "1"})
+
+
+async def test_what_is_known_already_owes_the_finalizers_nothing(make: MakeStore) -> None:
+    store = make()
+    async with opened(store):
+        await admit(store, item("a"))
+        await store.finalized(store.changes)
+        await admit(store, item("a"))
+    if store.durable:
+        store = make()
+    found = await store.open(plan())
+    await store.close()
+    assert found.changed is False
 
 
 async def test_items_of_a_stage_that_is_gone_stop_the_start(make_durable: MakeStore) -> None:

@@ -16,7 +16,7 @@ import pytest
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Batch, Stage
 from streamflow.errors import NotFound, Overloaded, Reject, RetryLater, Skip
-from streamflow.events import ItemDied
+from streamflow.events import ItemDied, ItemRetried
 from streamflow.limits.retry import Retry
 from tests.conftest import children
 from tests.engine.executors import work
@@ -129,14 +129,49 @@ async def test_a_memory_hog_costs_only_its_item() -> None:
     assert "MemoryError" in died.error
 
 
-@pytest.mark.parametrize("function", [work.sometimes_aborts, work.sometimes_exits])
+@pytest.mark.parametrize(
+    "function",
+    [work.sometimes_aborts, work.sometimes_exits, work.sometimes_leaves, work.sometimes_is_killed],
+)
 @pytest.mark.asyncio
 async def test_a_crash_costs_only_its_item(function: Callable[..., Any], capfd: pytest.CaptureFixture[str]) -> None:
-    played = await work_on(stage(function, retry=TWICE))
-    assert [row.n for row in rows(played)] == [0, 1, 3, 4]
+    played = await work_on(stage(function, retry=TWICE), 20)
+    assert [row.n for row in rows(played)] == [n for n in range(20) if n != 2]
     (died,) = played.told(ItemDied)
     assert (died.key, died.attempts) == ("2", 2)
     assert "WorkerDied" in died.error
+    assert [event.key for event in played.told(ItemRetried)] == ["2"], "nobody else lost an attempt"
+
+
+@pytest.mark.asyncio
+async def test_one_that_computes_for_ever_costs_only_its_item() -> None:
+    played = await work_on(stage(work.sometimes_computes_for_ever, timeout=2, retry=TWICE), 20)
+    assert [row.n for row in rows(played)] == [n for n in range(20) if n != 2]
+    (died,) = played.told(ItemDied)
+    assert died.key == "2"
+    assert died.error.startswith(("StageTimeout", "WorkerDied"))
+
+
+@pytest.mark.asyncio
+async def test_a_worker_that_is_killed_from_outside_costs_its_item_one_attempt_and_the_others_none(
+    tmp_path: Path,
+) -> None:
+    """As the kernel does when memory runs out. All three are at work, and the one in the middle is killed."""
+
+    async def kill(run: Run) -> None:
+        while not all((tmp_path / f"item-{n}").exists() for n in range(3)):  # noqa: ASYNC110 - other processes tell it
+            await asyncio.sleep(0.01)
+        os.kill(int((tmp_path / "item-1").read_text()), signal.SIGKILL)
+        while not run.pools["meets"].retries:  # noqa: ASYNC110 - the run has no event for tests
+            await asyncio.sleep(0.01)
+        (tmp_path / "over").touch()
+
+    jobs = [source_of(*map(Job, range(9)))]
+    pipeline = flow(stage(work.meets, workers=3, retry=TWICE), sources=jobs, resources=[work.Meeting])
+    played = await play(pipeline, workspace=tmp_path, watch=kill, patience=60)
+    assert [row.n for row in rows(played)] == list(range(9))
+    assert [(event.key, event.attempt) for event in played.told(ItemRetried)] == [("1", 1)]
+    assert "WorkerDied" in played.told(ItemRetried)[0].error
 
 
 @pytest.mark.asyncio

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import sys
 import threading
 import time
@@ -88,6 +89,29 @@ def sometimes_exits(job: Job) -> Seen:
     return Seen(job.n)
 
 
+def sometimes_leaves(job: Job) -> Seen:
+    if job.n == 2:
+        os._exit(0)
+    return Seen(job.n)
+
+
+def sometimes_is_killed(job: Job) -> Seen:
+    if job.n == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return Seen(job.n)
+
+
+def sometimes_computes_for_ever(job: Job) -> Seen:
+    while job.n == 2:
+        pass
+    return Seen(job.n)
+
+
+def meets(job: Job, *, meeting: "Meeting") -> Seen:
+    meeting.attend(job.n)
+    return Seen(job.n, os.getpid())
+
+
 def fails(job: Job) -> Seen:
     match job.n:
         case 0:
@@ -119,6 +143,25 @@ class PidFile:
         return self
 
     def __exit__(self, *details: object) -> None: ...
+
+
+class Meeting:
+    """Items announce themselves with their worker's pid, and wait until there is a file `over`."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self._folder = context.workspace
+
+    def __enter__(self) -> "Meeting":
+        return self
+
+    def __exit__(self, *details: object) -> None: ...
+
+    def attend(self, n: int) -> None:
+        partial = self._folder / f"partial-{n}"
+        partial.write_text(str(os.getpid()))
+        partial.rename(self._folder / f"item-{n}")
+        while not (self._folder / "over").exists():
+            time.sleep(0.01)
 
 
 def announces_and_hangs(job: Job, *, pid: PidFile) -> Seen:

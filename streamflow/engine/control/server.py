@@ -1,0 +1,86 @@
+"""Serving a control socket: one request and one answer for each connection.
+
+Nobody can hold up the run or fill its memory: requests are bounded in size and in time, connections in number, and
+another user's are refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import msgspec
+
+from streamflow.engine.control.messages import MAX_REQUEST, AnyRequest, decode_request, encode_answer, encode_error
+from streamflow.engine.control.place import is_stranger
+from streamflow.errors import ControlError, UsageError, told
+
+PATIENCE = 5.0
+"""Seconds that a request may take to come, and that its answer may take to be taken."""
+MOST = 16
+"""Connections at once."""
+_OUT_OF_DESCRIPTORS = 1.0
+"""Seconds before another connection is tried for when none can be had."""
+
+Answer = Callable[[AnyRequest], Awaitable[msgspec.Struct]]
+
+
+async def serve(listener: socket.socket, answer: Answer) -> None:
+    """Answer whoever connects, until cancelled. What `answer` raises is told to who asked."""
+    loop = asyncio.get_running_loop()
+    talks: set[asyncio.Task[None]] = set()
+    async with asyncio.TaskGroup() as group:
+        while True:
+            try:
+                connection, _ = await loop.sock_accept(listener)
+            except OSError:
+                await asyncio.sleep(_OUT_OF_DESCRIPTORS)
+                continue
+            if len(talks) >= MOST:
+                _dismiss(connection, "too many ask at once: try again")
+            elif is_stranger(connection):
+                _dismiss(connection, "only the user who started the process may ask it")
+            else:
+                talk = group.create_task(_talk(connection, answer), name="streamflow control talk")
+                talks.add(talk)
+                talk.add_done_callback(talks.discard)
+
+
+def _dismiss(connection: socket.socket, why: str) -> None:
+    with connection, suppress(OSError):
+        connection.setblocking(False)
+        connection.send(encode_error(why))
+
+
+async def _talk(connection: socket.socket, answer: Answer) -> None:
+    with connection, suppress(OSError):  # TimeoutError is one too: the other side is slow, or gone
+        connection.setblocking(False)
+        async with asyncio.timeout(PATIENCE):
+            line = await _read_line(connection)
+        answered = await _answered(line, answer)
+        async with asyncio.timeout(PATIENCE):
+            await asyncio.get_running_loop().sock_sendall(connection, answered)
+
+
+async def _read_line(connection: socket.socket) -> bytes:
+    """A line and what came with it, or what there is of one that does not end."""
+    received = bytearray()
+    while b"\n" not in received and len(received) <= MAX_REQUEST:
+        part = await asyncio.get_running_loop().sock_recv(connection, 2**14)
+        if not part:
+            break
+        received += part
+    return bytes(received)
+
+
+async def _answered(line: bytes, answer: Answer) -> bytes:
+    if len(line) > MAX_REQUEST:
+        return encode_error(f"the request is too long: at most {MAX_REQUEST:,} bytes are taken")
+    try:
+        return encode_answer(await answer(decode_request(line.partition(b"\n")[0])))
+    except (UsageError, ControlError) as error:
+        return encode_error(str(error))
+    except Exception as error:  # noqa: BLE001 - a request must not end the run
+        return encode_error(f"the request failed: {told(error)}")
