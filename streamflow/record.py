@@ -18,6 +18,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -84,11 +85,18 @@ class RecordType:
         return values
 
     def key_values(self, key: str) -> tuple[str | int, ...]:
-        """The values of the key's fields from the text of a key."""
+        """The values of the key's fields from the text of a key.
+
+        Raises RecordError for the text of one that had other fields.
+        """
         hints = [self.fields[name] for name in self.key_fields]
-        if _is_plain_key(hints):
-            return (int(key) if hints[0] is int else key,)
-        return tuple(json.loads(key))
+        values: Any = None
+        with suppress(ValueError):
+            values = json.loads(key) if not _is_plain_key(hints) else [int(key) if hints[0] is int else key]
+        is_list = isinstance(values, list) and len(values) == len(hints)
+        if not is_list or not all(type(value) in members(hint) for value, hint in zip(values, hints, strict=True)):
+            raise RecordError(f"{key!r} is no key of {self.name}")
+        return tuple(values)
 
     def encode(self, value: Any) -> bytes:
         """The record as JSON; `decode` gives back an equal record, lone surrogates included.

@@ -62,6 +62,7 @@ class Pool:
         self._store = shared.store
         self._durable = shared.store.durable
         self._places = shared.places
+        self._sign = -1 if stage.runs_in == "process" else 1
         self._tally = shared.tally
         self._clock = shared.clock
         self._timeout = stage.timeout
@@ -94,7 +95,7 @@ class Pool:
             return await (self._work_special(slot, self._special) if lone is None else self._special(lone, slot))
         clock, call, timeout, deadline = self._clock, self._call, self._timeout, slot.deadline
         take, ways, ends, finish = self.channel.take, self._ways, self._ends, self._store.finish
-        durable, places, place = self._durable, self._places, slot.place
+        durable, places, place, sign = self._durable, self._places, slot.place, self._sign
         while not self.stopping:
             item = take() if lone is None else lone
             if item is None:
@@ -105,7 +106,7 @@ class Pool:
             deadline.at = now + timeout
             if durable:
                 item.started = time.time()
-                places[place] = item.id
+                places[place] = sign * item.id
             try:
                 outcome = await call(item.record)
                 deadline.at = NEVER
@@ -303,7 +304,7 @@ class Pool:
     def _note_in_flight(self, items: Sequence[Item], slot: Slot) -> None:
         if self._durable:
             for number in range(self.stage.in_hand):
-                self._places[slot.place + number] = items[number].id if number < len(items) else 0
+                self._places[slot.place + number] = self._sign * items[number].id if number < len(items) else 0
 
     # --- streaming stages ------------------------------------------------------------------------------------------
 

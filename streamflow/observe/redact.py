@@ -26,7 +26,7 @@ _PARAMETER = re.compile(
 _PUNCTUATION = ".,:;!?)"
 _SHAPES = (
     (re.compile(r"(?i)\b((?:bearer|basic|token)\s+)(?=\S*\d)[a-z0-9._~+/-]{12,}=*"), rf"\1{MARK}"),
-    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]*://)[^/@\s]+@"), rf"\1{MARK}@"),
+    (re.compile(r"(?i)\b([a-z][a-z0-9+.-]{0,30}://)[^/@\s]+@"), rf"\1{MARK}@"),
 )
 
 

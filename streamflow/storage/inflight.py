@@ -1,9 +1,10 @@
 """What is in flight, in a small file that outlives a process which ended without a word.
 
 A file of whole numbers, mapped into memory: a header, then a place for each item that can be in workers' hands at
-once, which holds the item's id, or 0. Whoever takes an item writes its id, and that is all it costs. A clean end
-removes the file; so one that is there tells of an unclean end (kill -9, a crash, a power cut) and of what was in
-flight then. Ids of items that have ended meanwhile may stay in it: the journal knows that they have.
+once, which holds the item's id, or 0. Whoever takes an item writes its id, and that is all it costs. The id is negative
+where the item is worked on in a process of its own, which cannot end this one. Ids of items that have ended may stay:
+the journal knows that they have. A clean end removes the file; so one that is there tells of an unclean end (kill -9,
+a crash, a power cut), and of what was in flight then.
 
 After kill -9 of the process the file is exact. After that of the machine it is as it was at the last `sync`.
 """
@@ -30,11 +31,12 @@ _MOST = 2**20
 
 @dataclass(frozen=True, slots=True)
 class LeftInFlight:
-    """What a process that ended uncleanly left: its run's number, the ids of the items in its workers' hands, and
-    whether it ran one item alone."""
+    """What a process that ended uncleanly left: its run's number, the ids of the items in its workers' hands, which of
+    them may have ended it, and whether it ran one item alone."""
 
     run: int
     items: frozenset[int]
+    suspect: frozenset[int]
     alone: bool
 
 
@@ -53,11 +55,14 @@ def left_in_flight(path: Path) -> LeftInFlight | None:
         log.warning("in_flight_file_ignored", path=str(path), reason="it is not what a run leaves")
         return None
     items = struct.unpack_from(f"={places}q", content, _HEADER.size)
-    return LeftInFlight(run, frozenset(items) - {0}, bool(alone))
+    return LeftInFlight(
+        run, frozenset(map(abs, items)) - {0}, frozenset(number for number in items if number > 0), bool(alone)
+    )
 
 
 class InFlight:
-    """What is in flight in this process, with a `path` in a file. `places[n]` holds the id of the n-th item."""
+    """What is in flight in this process, with a `path` in a file. `places[n]` holds the id of the n-th item, negative
+    where that cannot end the process."""
 
     def __init__(self, places: int, path: Path | None = None, run: int = 0) -> None:
         """Begin the file anew. Raises OSError, also where the disk is full."""

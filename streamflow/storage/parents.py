@@ -14,11 +14,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import msgspec
 
+from streamflow.errors import RecordError
 from streamflow.storage.tables import Table
 
 SOURCE = 0
@@ -158,7 +160,8 @@ class Parents:
                 connection.execute("DELETE FROM streamflow_items WHERE id = ?", (item,))
         table = self.tables.get(orphan[0])
         if table is not None:
-            connection.execute(table.delete, table.key_from_text(orphan[1]))
+            with suppress(RecordError):  # the type had another key then, and the table with it
+                connection.execute(table.delete, table.key_from_text(orphan[1]))
 
     def _is_pending(self, connection: sqlite3.Connection, orphan: Emitted) -> bool:
         found = [connection.execute(_ITEM, (stage, orphan[1])).fetchone() for stage in self.takers.get(orphan[0], ())]

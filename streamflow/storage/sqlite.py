@@ -46,6 +46,9 @@ SCHEMA = 2
 
 APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the database
 
+PAGE = 2_000
+"""Rows of a table that are read at once: no read transaction lasts long, and the loop goes on between two."""
+
 _KEPT = "kept:"
 """Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
 _SLICE = 1.0
@@ -161,7 +164,7 @@ class SqliteStore:
             await asyncio.to_thread(self._check_pending)
         # Only now: a pipeline that is refused leaves the tables of another as they were.
         tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
-        await _make_tables(connection, tables.values())
+        await _make_tables(connection, list(tables.values()))
         changed = meta.get("changed") == "1"
         takers = Takers.read(meta, plan.stages, plan.produced)
         by_name = {kind.name: tables[kind.table] for kind in plan.tables if kind.table}
@@ -318,7 +321,22 @@ class SqliteStore:
 
     async def rows(self, record_type: RecordType) -> Sequence[Any]:
         table = Table(record_type)
-        return [table.record(row) for row in await self._read(table.select_all, ())]
+        # The store may not be open, as for an export: the table is then what the last run left, of another release.
+        info = await self._read(f'PRAGMA table_info("{table.name}")', ())
+        if not info:
+            raise WorkspaceError(
+                f"{self._path} has no table {table.name!r} yet: run the pipeline, which makes it for {record_type.name}"
+            )
+        table.check(info)
+        present = {row[1] for row in info}
+        records: list[Any] = []
+        after: tuple[Any, ...] = ()
+        while True:
+            page = await self._read(table.select_page(present, is_first=not after), (*after, PAGE))
+            records += map(table.record, page)
+            if len(page) < PAGE:
+                return records
+            after = table.key(records[-1])
 
     @property
     def changes(self) -> int:
@@ -414,11 +432,13 @@ async def _migrate(connection: aiosqlite.Connection, version: int) -> None:
         )
 
 
-async def _make_tables(connection: aiosqlite.Connection, tables: Iterable[Table]) -> None:
-    for table in tables:
+async def _make_tables(connection: aiosqlite.Connection, tables: Sequence[Table]) -> None:
+    infos = [list(await connection.execute_fetchall(f'PRAGMA table_info("{table.name}")')) for table in tables]
+    for table, info in zip(tables, infos, strict=True):
+        table.check([tuple(row) for row in info])
+    for table, info in zip(tables, infos, strict=True):
         await connection.execute(table.create)
-        present = [row[1] for row in await connection.execute_fetchall(f'PRAGMA table_info("{table.name}")')]
-        for statement in table.additions(present):
+        for statement in table.additions([row[1] for row in info]) if info else ():
             await connection.execute(statement)
 
 

@@ -90,7 +90,8 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Suspect:
-    """An item that was in flight at `ends` unclean ends of the process; `attempts` counts those too."""
+    """An item that was in flight at an unclean end of the process. It may have been at fault for `ends` of them;
+    `attempts` counts those too."""
 
     stage: str
     key: str
@@ -207,7 +208,10 @@ class Store(Protocol):
         """Items by stage and state."""
 
     async def rows(self, record_type: RecordType) -> Sequence[Any]:
-        """All rows of a record type's table, by key."""
+        """All rows of a record type's table, by key. May be asked of a durable store that is not open.
+
+        Raises WorkspaceError when there is no such table, or one with another key.
+        """
 
     @property
     def changes(self) -> int:

@@ -1,9 +1,10 @@
 """Who ended the process: blaming items that were in flight at unclean ends.
 
-An unclean end says nothing of whose fault it was, so all that was in flight is counted against. An item that was in
-flight at `ALONE_AFTER` of them runs alone at the next start, which shows whether it is at fault; one that was in
-flight alone at a further one is set aside as a dead letter. An attempt that ends in an ordinary way clears its item:
-the count holds as long as the item's attempts are what they were.
+An unclean end says nothing of whose fault it was, so it counts against all items that were in flight, but for those in
+processes of their own: they can end those only. An item that was in flight at `ALONE_AFTER` of them runs alone at the
+next start, which shows whether it is at fault; one that was in flight alone at a further one is set aside as a dead
+letter. An attempt that ends in an ordinary way clears its item: the count holds as long as the item's attempts are what
+they were.
 """
 
 from __future__ import annotations
@@ -70,10 +71,10 @@ def _judged(connection: sqlite3.Connection, left: LeftInFlight | None) -> Verdic
         if attempts != attempts_then:
             ends = 0
         if left is not None and number in left.items:
-            ends += 1
+            ends += number in left.suspect
             suspect = Suspect(from_text(stage), from_text(key), ends, attempts + ends)
             in_flight.append(suspect)
-            if left.alone and ends > ALONE_AFTER:
+            if left.alone and number in left.suspect and ends > ALONE_AFTER:
                 set_aside.append(suspect)
                 connection.execute(_SET_ASIDE, (suspect.attempts, time.time(), suspect.reason, number))
                 continue

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -16,11 +16,12 @@ from uuid import UUID
 import msgspec
 from msgspec import to_builtins
 
-from streamflow.errors import RecordError
+from streamflow.errors import RecordError, WorkspaceError
 from streamflow.record import Key, RecordType, members
 
-_SURROGATE = re.compile(r"(\\*)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
-_ESCAPED = re.compile(r"(\\+)u([dD][89a-fA-F][0-9a-fA-F]{2})")
+# A run of backslashes is looked at from its beginning only, else a long one would be looked at from each of its signs.
+_SURROGATE = re.compile(r"(?<!\\)(\\*+)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
+_ESCAPED = re.compile(r"(?<!\\)(\\++)u([dD][89a-fA-F][0-9a-fA-F]{2})")
 
 
 def to_text(text: str) -> str:
@@ -171,17 +172,25 @@ class Table:
     def delete(self) -> str:
         return f'DELETE FROM "{self.name}" WHERE {self._where}'  # noqa: S608
 
-    @cached_property
-    def select_all(self) -> str:
-        names = ", ".join(f'"{name}"' for name in self.columns)
-        keys = ", ".join(f'"{name}"' for name in self.type.key_fields)
-        return f'SELECT {names} FROM "{self.name}" ORDER BY {keys}'  # noqa: S608
+    def check(self, info: Sequence[tuple[Any, ...]]) -> None:
+        """Raises WorkspaceError when a table, as `PRAGMA table_info` tells of it, has another key."""
+        key = {row[1] for row in info if row[5]}
+        if info and key != set(self.type.key_fields):
+            raise WorkspaceError(
+                f"the table {self.name} has the key {_listed(sorted(key))}, and {self.type.name} has now "
+                f"{_listed(self.type.key_fields)}: give the record type another table=, or put the old one aside with "
+                f"`ALTER TABLE {self.name} RENAME TO {self.name}_old` and run with --refresh"
+            )
 
-    def select_page(self, *, is_first: bool) -> str:
-        """Takes the key after which the page begins, unless it is the first, and its length."""
+    def select_page(self, present: Collection[str], *, is_first: bool) -> str:
+        """Select rows by key, of a table that has these columns; NULL stands for those that it lacks.
+
+        Takes the key after which the page begins, unless it is the first, and the length.
+        """
+        names = ", ".join(f'"{name}"' if name in present else "NULL" for name in self.columns)
         keys = ", ".join(f'"{name}"' for name in self.type.key_fields)
         after = "" if is_first else f"WHERE ({keys}) > ({', '.join('?' * len(self.type.key_fields))}) "
-        return self.select_all.replace("ORDER BY", f"{after}ORDER BY") + " LIMIT ?"
+        return f'SELECT {names} FROM "{self.name}" {after}ORDER BY {keys} LIMIT ?'  # noqa: S608
 
     @cached_property
     def _where(self) -> str:
@@ -205,11 +214,11 @@ class Table:
         return self.type.name, key_text(self.type.key_of(value))
 
     def key_from_text(self, text: str) -> tuple[Any, ...]:
-        """The same from a key as the journal holds it."""
+        """The same from a key as the journal holds it. Raises RecordError for one of another shape."""
         return tuple(map(_bindable, self.type.key_values(from_text(text))))
 
     def record(self, row: Sequence[Any]) -> Any:
-        """The record that a row of `select` or `select_all` holds. Raises RecordError when it no longer fits."""
+        """The record that a row of `select` or `select_page` holds. Raises RecordError when it no longer fits."""
         fields: dict[str, Any] = {}
         for (name, hint), is_json, value in zip(self.type.fields.items(), self._is_json, row, strict=False):
             if value is None and name not in self.type.optional:
@@ -224,6 +233,10 @@ class Table:
             return self.type.cls(**fields)
         except TypeError as error:
             raise RecordError(f"a row of {self.name} no longer fits {self.type.name}: {error}") from error
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"({', '.join(names)})"
 
 
 def _bindable(value: Any) -> Any:

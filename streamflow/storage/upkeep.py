@@ -168,7 +168,8 @@ class _Kept:
         where = self._places[place.where]
         reads: list[Callable[[], Any]]
         if isinstance(where, Table):
-            rows = connection.execute(where.select_page(is_first=not place.after), (*place.after, PAGE)).fetchall()
+            sql = where.select_page(where.columns, is_first=not place.after)
+            rows = connection.execute(sql, (*place.after, PAGE)).fetchall()
             reads = [partial(where.record, row) for row in rows]
             last = tuple(rows[-1][where.columns.index(name)] for name in self._kind.key_fields) if rows else ()
         else:

@@ -95,6 +95,25 @@ def test_export_writes_to_stdout_or_to_a_file(folder: Path) -> None:
     assert pipe.is_fifo(), "what is no file is written to, not replaced"
 
 
+def test_export_reads_what_an_older_pipeline_left(folder: Path) -> None:
+    """Nothing is migrated before the next run, so columns and tables may be missing."""
+    write_words(folder, "a")
+    cli(folder, *RUN)
+    export = ("export", "tiny:pipeline", "--format", "text", "-w", "ws")
+    write_pipeline(
+        folder,
+        PIPELINE.replace("    length: int\n", "    length: int\n    language: str = 'en'\n", 1).replace(
+            "{length.length}", "{length.language}"
+        ),
+    )
+    assert cli(folder, *export).stdout == "a\ten\n"
+    write_pipeline(folder, PIPELINE.replace('table="lengths"', 'table="others"'))
+    refused = cli(folder, *export)
+    assert refused.returncode == 2
+    assert "no table 'others' yet" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
 def test_pending_items_of_a_renamed_stage_are_moved_by_the_command_that_is_told(folder: Path) -> None:
     renamed = _stop_with_pending_items(folder)
     refused = cli(folder, *RUN)

@@ -14,13 +14,15 @@ from typing import Any
 import pytest
 
 from streamflow.engine.run import Run
-from streamflow.engine.stage import Stage
+from streamflow.engine.stage import Batch, Stage
 from streamflow.errors import CredentialsRefused, RetryLater
 from streamflow.events import Draining, UncleanEnd
 from streamflow.storage import inspect
+from streamflow.storage.inflight import LeftInFlight, left_in_flight
 from streamflow.storage.reader import Reader
 from streamflow.storage.sqlite import SqliteStore
-from tests.engine.flows import Middle, Number, Result, flow, play, until
+from tests.engine.executors.work import Job, Meeting, meets
+from tests.engine.flows import Middle, Number, Result, flow, play, source_of, until
 from tests.engine.poison import COUNT, POISON
 
 pytestmark = pytest.mark.asyncio
@@ -142,6 +144,45 @@ async def test_a_run_that_ends_cleanly_leaves_nothing_in_flight(tmp_path: Path, 
             played = await play(pipeline, database(tmp_path), sequential=sequential, **options)
             assert not played.told(UncleanEnd)
         assert not (tmp_path / "streamflow.inflight").exists()
+
+
+async def test_what_is_in_processes_of_its_own_is_known_and_not_suspect(tmp_path: Path) -> None:
+    seen: list[LeftInFlight | None] = []
+
+    async def look(run: Run) -> None:
+        while not all((tmp_path / f"item-{n}").exists() for n in range(2)):  # noqa: ASYNC110 - other processes tell it
+            await asyncio.sleep(0.01)
+        seen.append(left_in_flight(tmp_path / "streamflow.inflight"))
+        (tmp_path / "over").touch()
+
+    stage = Stage(meets, runs_in="process", workers=2)
+    pipeline = flow(stage, sources=[source_of(Job(0), Job(1))], resources=[Meeting])
+    await play(pipeline, database(tmp_path), workspace=tmp_path, watch=look, patience=60)
+    (left,) = seen
+    assert left is not None
+    assert (len(left.items), left.suspect) == (2, frozenset())
+
+
+@pytest.mark.parametrize("batch", [None, Batch(3)])
+async def test_an_item_that_is_parked_is_not_in_flight(tmp_path: Path, batch: Batch | None) -> None:
+    seen: list[LeftInFlight | None] = []
+
+    async def plain(number: Number) -> Result:
+        raise RetryLater("later", delay=3600)
+
+    async def in_batches(numbers: list[Number]) -> list[Result]:
+        raise RetryLater("later", delay=3600)
+
+    async def look(run: Run) -> None:
+        await until(lambda: bool(run.pools) and run.pools["stage"].feeder.parked == 3)
+        seen.append(left_in_flight(tmp_path / "streamflow.inflight"))
+        run.stop("SIGTERM")
+
+    stage = Stage(in_batches if batch else plain, name="stage", batch=batch)
+    await play(flow(stage, count=3), database(tmp_path), watch=look)
+    (left,) = seen
+    assert left is not None
+    assert left.items == frozenset()
 
 
 # --- suspects in a run ---------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from streamflow.record import record, record_type, union
+from streamflow.record import RecordType, record, record_type, union
 from streamflow.storage import parents, upkeep
 from streamflow.storage.memory import MemoryStore
 from streamflow.storage.sqlite import SqliteStore
@@ -268,6 +268,27 @@ async def test_any_key_can_be_retracted(tmp_path: Path, name: str) -> None:
         await end(store, paper)
         assert await store.retract() == 2
         assert await left(store) == {"entries": [], "works": []}
+
+
+async def test_what_had_another_key_goes_without_the_row_that_was_put_aside(tmp_path: Path) -> None:
+    await _chain(tmp_path, "w")
+    now = _with_another_key()
+    stages = {name: (now if kind.name == "Work" else kind, version) for name, (kind, version) in PLAN.stages.items()}
+    ask(tmp_path, "ALTER TABLE works RENAME TO works_old")
+    async with opened(tmp_path, Plan("test", stages, [record_type(Entry), now], PLAN.produced)) as store:
+        (paper,) = await bring(store, Paper("p", 2))
+        await end(store, paper)
+        assert await store.retract() == 3
+    assert keys_left(tmp_path) == [("read", "p")]
+
+
+def _with_another_key() -> RecordType:
+    @record(key=("name", "year"), table="works")
+    class Work:
+        name: str
+        year: int = 0
+
+    return record_type(Work)
 
 
 async def test_a_store_in_memory_has_nothing_to_make_good() -> None:

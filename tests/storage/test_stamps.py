@@ -56,3 +56,16 @@ def test_what_was_rolled_back_is_reserved_again(connection: sqlite3.Connection) 
     connection.execute("ROLLBACK")
     stamps.next(connection)
     assert reserved(connection) > 7_000_000
+
+
+def test_what_was_taken_back_in_a_transaction_that_goes_on_is_reserved_again(connection: sqlite3.Connection) -> None:
+    stamps = Stamps(0, lambda: 7000.0)
+    connection.execute("BEGIN")
+    connection.execute("SAVEPOINT completion")
+    stamps.next(connection)
+    connection.execute("ROLLBACK TO completion")
+    stamps.undone()
+    connection.execute("COMMIT")
+    stamps.committed()
+    stamps.next(connection)
+    assert reserved(connection) > 7_000_000

@@ -31,15 +31,15 @@ def test_what_is_noted_is_there_for_whoever_looks_after_the_process(tmp_path: Pa
     path = tmp_path / "inflight"
     assert left_in_flight(path) is None
     in_flight = InFlight(4, path, 77)
-    assert left_in_flight(path) == LeftInFlight(77, frozenset(), False)
-    in_flight.places[0] = 5
+    assert left_in_flight(path) == LeftInFlight(77, frozenset(), frozenset(), False)
+    in_flight.places[0] = -5
     in_flight.places[3] = 2**40
     in_flight.run_alone(True)
     in_flight.sync()
-    assert left_in_flight(path) == LeftInFlight(77, frozenset({5, 2**40}), True)
+    assert left_in_flight(path) == LeftInFlight(77, frozenset({5, 2**40}), frozenset({2**40}), True)
     in_flight.places[0] = 0
     in_flight.run_alone(False)
-    assert left_in_flight(path) == LeftInFlight(77, frozenset({2**40}), False)
+    assert left_in_flight(path) == LeftInFlight(77, frozenset({2**40}), frozenset({2**40}), False)
     in_flight.end()
     assert left_in_flight(path) is None
 
@@ -48,7 +48,7 @@ def test_a_file_of_an_earlier_process_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "inflight"
     path.write_bytes(b"x" * 10_000)
     in_flight = InFlight(2, path, 1)
-    assert left_in_flight(path) == LeftInFlight(1, frozenset(), False)
+    assert left_in_flight(path) == LeftInFlight(1, frozenset(), frozenset(), False)
     in_flight.end()
 
 
@@ -136,6 +136,18 @@ async def test_a_third_end_in_company_sets_nobody_aside(tmp_path: Path) -> None:
 
 
 @pytest.mark.asyncio
+async def test_an_item_in_a_process_of_its_own_is_told_and_never_blamed(tmp_path: Path) -> None:
+    workspace = Workspace(tmp_path)
+    items = await workspace.admit(1, 2)
+    for alone in (False, False, True, True):
+        async with workspace.process(items[2], alone=alone) as (store, _):
+            store.in_flight(4).places[0] = -items[1].id
+    async with workspace.process() as (_, opened):
+        assert [str(suspect) for suspect in opened.in_flight] == ["stage 1"]
+        assert (opened.suspects, opened.set_aside) == ([], ())
+
+
+@pytest.mark.asyncio
 async def test_it_is_told_what_was_in_flight_and_is_pending_still(tmp_path: Path) -> None:
     workspace = Workspace(tmp_path)
     items = await workspace.admit(1, 2, 3)
@@ -180,8 +192,9 @@ async def test_an_end_counts_once_also_when_the_next_start_is_cut_short(tmp_path
     left = workspace.flight.read_bytes()
     for _ in range(3):
         store = workspace.store()
-        assert not (await store.open(PLAN)).suspects
+        opened = await store.open(PLAN)
         await store.close()
+        assert not opened.suspects
         workspace.flight.write_bytes(left)  # it was killed before it began its own
 
 

@@ -7,14 +7,16 @@ from contextlib import closing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
+from time import process_time
 from typing import Any, Literal
 
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from streamflow.errors import RecordError
+from streamflow.errors import RecordError, WorkspaceError
 from streamflow.record import record, record_type
+from streamflow.storage import sqlite
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Plan, State
 from streamflow.storage.tables import Table, from_text, to_text
@@ -142,6 +144,13 @@ def test_escaping_keeps_texts_apart(one: str, other: str) -> None:
     assert (to_text(one) == to_text(other)) == (one == other)
 
 
+def test_a_long_run_of_backslashes_takes_no_longer_than_its_length_warrants() -> None:
+    text = "é" + "\\" * 200_000 + "\\u"
+    began = process_time()
+    assert from_text(to_text(text)) == text
+    assert process_time() - began < 2
+
+
 @pytest.mark.parametrize("number", [float("nan"), float("inf")])
 def test_numbers_that_are_not_finite_are_refused_and_do_not_become_null(number: float) -> None:
     with pytest.raises(RecordError, match="only finite numbers"):
@@ -166,9 +175,10 @@ def test_words_of_sql_are_good_names(connection: sqlite3.Connection, name: str) 
     kind = record(key=name, table=name)(type("It", (), {"__annotations__": {name: str, "where": str}}))
     table = Table(record_type(kind))
     assert table.record(put(connection, table, kind("a", "b"))) == kind("a", "b")
-    assert connection.execute(table.select_all).fetchall() == [("a", "b")]
+    page = table.select_page(table.columns, is_first=True)
+    assert connection.execute(page, (9,)).fetchall() == [("a", "b")]
     connection.execute(table.update, (*table.values(kind("a", "c")), NOW, *table.key(kind("a", "c"))))
-    assert connection.execute(table.select_all).fetchall() == [("a", "c")]
+    assert connection.execute(page, (9,)).fetchall() == [("a", "c")]
 
 
 # --- tables of an older release ------------------------------------------------------------------------------------
@@ -239,3 +249,73 @@ async def test_an_unchanged_row_of_an_older_release_is_no_difference(tmp_path: P
         assert list(store.differences()) == []
     finally:
         await store.close()
+
+
+@pytest.mark.asyncio
+async def test_a_table_without_the_new_columns_is_read_with_the_fields_defaults(tmp_path: Path) -> None:
+    """As an export does before the next run: SQLite takes the name of a column that is not there for a text."""
+    path = tmp_path / "streamflow.db"
+    old, new = older(), newer()
+    await commit(path, old, old("a", "A"))
+    assert await SqliteStore(path).rows(record_type(new)) == [new("a", "A")]
+
+
+@pytest.mark.asyncio
+async def test_a_table_that_is_not_there_says_what_to_do(tmp_path: Path) -> None:
+    path = tmp_path / "streamflow.db"
+    await commit(path, older())
+
+    @record(key="n", table="later")
+    class Later:
+        n: int
+
+    with pytest.raises(WorkspaceError, match=r"no table 'later' yet: run the pipeline"):
+        await SqliteStore(path).rows(record_type(Later))
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("key", ["title", ("doi", "title")])
+async def test_another_key_is_refused_before_anything_is_changed(tmp_path: Path, key: Any) -> None:
+    path = tmp_path / "streamflow.db"
+    old = older()
+    await commit(path, old, old("a", "A"))
+
+    @record(key=key, table="works")
+    class Work:
+        doi: str
+        title: str
+        year: int | None = None
+
+    @record(key="n", table="also")
+    class Also:
+        n: int
+
+    advice = r"the table works has the key \(doi\), and Work has now .*ALTER TABLE works RENAME"
+    with pytest.raises(WorkspaceError, match=advice):
+        await SqliteStore(path).open(Plan("test", {}, [record_type(Also), record_type(Work)]))
+    with pytest.raises(WorkspaceError, match=advice):
+        await SqliteStore(path).rows(record_type(Work))
+    with closing(sqlite3.connect(path)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
+        assert "also" not in tables
+        connection.execute("ALTER TABLE works RENAME TO works_old")
+    assert await commit(path, Work, Work("a", "A")) == [Work("a", "A")]
+
+
+@pytest.mark.asyncio
+async def test_rows_come_page_by_page_and_each_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite, "PAGE", 3)
+
+    @record(key=("text", "part"), table="parts")
+    class It:
+        text: str
+        part: int
+
+    for count in (0, 1, 3, 4, 9):
+        rows = sorted((It(text, part) for part in range(count) for text in ("a", "", "é", "\udcff")), key=_place)
+        path = tmp_path / f"{count}.db"
+        assert sorted(await commit(path, It, *rows), key=_place) == rows
+
+
+def _place(row: Any) -> Any:
+    return row.text, row.part

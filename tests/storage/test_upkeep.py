@@ -192,6 +192,34 @@ async def test_a_new_epoch_waits_for_what_is_pending(tmp_path: Path) -> None:
         assert await opening.store.commit(Completion(None, State.DONE, [Item("read", Raw(1), 1)])) == []
 
 
+async def test_a_refresh_that_waits_is_not_forgotten_when_the_run_is_stopped(tmp_path: Path) -> None:
+    source = Completion(None, State.DONE, [Item("read", Raw(1), 1)])
+    async with Opening(tmp_path, plan(**FIRST)) as opening:
+        await opening.store.commit(source)
+    async with Opening(tmp_path, plan(**FIRST), refresh=True) as opening:
+        assert opening.found.behind
+        (it,) = await opening.store.pending("read", after=0, limit=9)
+        await opening.store.commit(Completion(it, State.DONE))
+    async with Opening(tmp_path, plan(**FIRST)) as opening:
+        (again,) = await opening.store.commit(source)
+        await opening.store.commit(Completion(again, State.DONE))
+    async with Opening(tmp_path, plan(**FIRST)) as opening:
+        assert await opening.store.commit(source) == [], "it is over now"
+
+
+async def test_a_refresh_that_was_stopped_goes_on_in_the_epoch_of_another_version(tmp_path: Path) -> None:
+    sources = [Completion(None, State.DONE, [Item("read", Raw(n), n)]) for n in range(2)]
+    async with Opening(tmp_path, plan(**FIRST)) as opening:
+        for source in sources:
+            (it,) = await opening.store.commit(source)
+            await opening.store.commit(Completion(it, State.DONE))
+    store = SqliteStore(tmp_path / "streamflow.db")
+    await store.open(plan(**FIRST), refresh=True)
+    await store.close()
+    async with Opening(tmp_path, plan(**FIRST), stale=True) as opening:
+        assert [len(await opening.store.commit(source)) for source in sources] == [1, 1]
+
+
 async def test_what_was_pending_counts_as_done_by_the_version_that_did_it(tmp_path: Path) -> None:
     async with Opening(tmp_path, plan(**FIRST)) as opening:
         await opening.store.commit(Completion(None, State.DONE, [Item("read", Raw(1), 1)]))

@@ -16,7 +16,7 @@ from stages.literature.identifiers import arxiv_of_doi, normal_arxiv_id, normal_
 
 _DOI = re.compile(r"\b10\.\s?\d{4,9}(?:\.\d{1,9}){0,4}\s?/\s?[^\s\"“”«»]{1,200}")
 _ARXIV = re.compile(
-    r"arxiv(?:\.org/(?:abs|pdf|html)/|\s*(?:preprint|e-?print)?\s*(?:arxiv)?\s*[:.,]?\s*(?:preprint)?\s*(?:arxiv:)?\s*)"
+    r"arxiv(?:\.org/(?:abs|pdf|html)/|\s?(?:preprint\s?|e-?print\s?)?(?:arxiv\s?)?(?:[:.,]\s?)?(?:preprint\s?)?(?:arxiv:\s?)?)"
     r"((?:\d{4}\.\d{4,5}|[a-z]{2,8}(?:-[a-z]{2,4})?(?:\.[a-z]{2})?/\d{7})(?:v\d{1,3})?)(?!\d)",
     re.IGNORECASE,
 )
@@ -41,6 +41,10 @@ _ACCESSED = re.compile(
     r"\b(?:accessed|retrieved|visited|viewed|abgerufen|consulté|дата обращения|last checked)\b.{0,50}", re.IGNORECASE
 )
 _PAGES_BEFORE = re.compile(r"(?:\bpp?\.?|\b[Pp]ages?|\b[Nn]o\.?|\b[Aa]rt(?:icle)?\.?|#|№|\b[Vv]ol\.?|\b[Ii]d)\s*$")
+LONGEST_RAW = 4_000
+"""Characters of a reference that are looked at."""
+LONGEST_LINK = 2_048
+MOST_LINKS = 100
 _WEB = ("http://", "https://")
 _IDENTIFIER = re.compile(r"doi\.org/|arxiv\.org/", re.IGNORECASE)
 
@@ -59,6 +63,7 @@ class Guess:
 
 def guess(raw: str, links: Sequence[str] = ()) -> Guess:
     """Read a reference. `links` are the addresses that its text leads to in the PDF: exact where print is not."""
+    raw, links = _bounded(raw, LONGEST_RAW), [_bounded(link, LONGEST_LINK) for link in links[:MOST_LINKS]]
     doi = _doi(raw) or next((found for link in links if (found := _doi_of_link(link))), None)
     arxiv_id = _arxiv(raw) or next(
         (found for link in links if "arxiv.org/" in link.lower() and (found := _arxiv(link))), None
@@ -66,6 +71,11 @@ def guess(raw: str, links: Sequence[str] = ()) -> Guess:
     if doi and (of_doi := arxiv_of_doi(doi)):
         arxiv_id = arxiv_id or of_doi
     return Guess(doi, arxiv_id, _url(raw, links), _year(raw), first_author(raw), title(raw))
+
+
+def _bounded(text: str, longest: int) -> str:
+    """Text with single spaces, cut off: what the patterns here may take grows with spaces that stand together."""
+    return " ".join(text[:longest].split())
 
 
 def _doi(text: str) -> str | None:

@@ -108,4 +108,4 @@ def is_lettered(text: str) -> bool:
 
 def is_caption(text: str) -> bool:
     """Whether a line begins the caption of a figure or a table."""
-    return _CAPTION.match(text) is not None
+    return _CAPTION.match(text[:LONGEST_HEADING]) is not None

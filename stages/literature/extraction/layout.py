@@ -18,6 +18,7 @@ _PAGE_NUMBER = re.compile(
     re.IGNORECASE,
 )
 _EDGE_ROWS = 4
+_LONGEST_NUMBER = 40
 """Running heads and feet are looked for in so many rows from the top and the bottom of a page."""
 
 
@@ -161,7 +162,7 @@ def _without_furniture(pages: list[Page]) -> list[list[Word]]:
                 wordy = sum(sign.isalpha() for sign in shape) > 3
                 if (
                     (wordy and (alike >= 2 or (alike and apart)))
-                    or (_PAGE_NUMBER.fullmatch(text) and (alike or apart))
+                    or ((alike or apart) and len(text) <= _LONGEST_NUMBER and _PAGE_NUMBER.fullmatch(text))
                     or (apart and len(text) <= 4)
                 ):
                     drop.add(place)

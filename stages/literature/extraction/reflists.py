@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from stages.literature.extraction.floats import usual_size, without_floats
-from stages.literature.extraction.headings import begins_references, follows_references, is_lettered
+from stages.literature.extraction.headings import LONGEST_HEADING, begins_references, follows_references, is_lettered
 from stages.literature.extraction.layout import Line
 from stages.literature.extraction.likeness import ends_like, is_biography, likeness, starts_like, starts_with_author
 from stages.literature.extraction.markers import Chain, best_chain
@@ -36,7 +36,7 @@ def reference_lists(lines: list[Line]) -> list[Found]:
     found = []
     for here, after in pairwise([*heads[:MOST_LISTS], len(lines)]):
         body = lines[here:after]
-        run_in = _RUN_IN.match(body[0].text)
+        run_in = _RUN_IN.match(body[0].text[:LONGEST_HEADING])
         body = [replace(body[0], text=body[0].text[run_in.end() :]), *body[1:]] if run_in else body[1:]
         if made := _entries(body, headed=True):
             found.append(Found(made, headed=True))
@@ -51,7 +51,7 @@ def has_heading(lines: list[Line]) -> bool:
 def _heads(lines: list[Line]) -> list[int]:
     heads = []
     for index, line in enumerate(lines):
-        if _RUN_IN.match(line.text):
+        if _RUN_IN.match(line.text[:LONGEST_HEADING]):
             heads.append(index)
         elif begins_references(line.text):
             # A column of a table may be called "Reference": a heading has its column to itself and text below.

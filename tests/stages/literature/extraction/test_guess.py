@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from time import process_time
+
 import pytest
 
-from stages.literature.extraction.guess import guess
+from stages.literature.extraction.guess import LONGEST_RAW, MOST_LINKS, guess
 
 PHYSICS = "O. Abramoff et al. (SENSEI Collaboration), Phys. Rev. Lett. 122, 161801 (2019)."
 APA = (
@@ -121,3 +123,35 @@ def test_print_comes_before_links() -> None:
 @pytest.mark.parametrize("raw", ["", ".", "[", "(2019", "10.1234/", "http://", "“", "é" * 4000, "A. " * 1300])
 def test_odd_texts_do_no_harm(raw: str) -> None:
     guess(raw)
+
+
+# --- input that is made to take long -------------------------------------------------------------------------------
+
+_LONG = LONGEST_RAW
+_STUTTERS = [
+    " ", "\t \n", "a", "A", "1", "(", "[", "“", "—", ".", ", ", "a ", "A ", "1 ", "A. ", "Ab ", "Ab, ", "Ab, A. B., ",
+    "A. Ab, ", "Ab-Cd A, ", "Del ", "de ", "et al. ", "and ", "[1] ", "(2010) ", "(May ", "vol. 1 ", "the “", "Phys. ",
+    "arxiv ", "arxiv: preprint ", "10.1000/", "10.1000/a ", "10 . 1", "http://", "http : // ", "www.a", "a/", "a@",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("stutter", _STUTTERS, ids=ascii)
+@pytest.mark.parametrize("start", ["", "arxiv", "A. Smith, ", "Smith, J. (2010). "], ids=ascii)
+def test_no_text_takes_longer_than_its_length_warrants(start: str, stutter: str) -> None:
+    """A pattern that tries all ways to share out a run of signs takes minutes for these; the bound is generous."""
+    text = (start + stutter * _LONG)[:_LONG] + "x"
+    began = process_time()
+    guess(text, [text, f"https://arxiv.org/{text}", f"https://doi.org/{text}"])
+    assert process_time() - began < 2
+
+
+def test_spaces_that_stand_together_count_as_one() -> None:
+    seen = guess(
+        "A. Smith,  J.  Sea  Res.  3 (2001),   arXiv :  \n 2007.14289", ["https://arxiv.org/" + " " * 5000 + "x"]
+    )
+    assert (seen.arxiv_id, seen.first_author, seen.year) == ("2007.14289", "Smith", 2001)
+
+
+def test_of_text_and_links_without_end_the_beginning_is_looked_at() -> None:
+    assert guess("a " * LONGEST_RAW + "doi:10.1000/182").doi is None
+    assert guess("a", ["https://a.example"] * MOST_LINKS + ["https://doi.org/10.1000/182"]).doi is None
