@@ -115,6 +115,33 @@ class LimitPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class StageCaughtUp:
+    """A stage is given items that no source brought: records from before it was there, or stale ones.
+
+    `unreadable` records no longer fit its type and were left out.
+    """
+
+    stage: str
+    items: int
+    unreadable: int
+
+
+@dataclass(frozen=True, slots=True)
+class StageLacksRecords:
+    """A stage is new, and of the records that it takes nothing was kept."""
+
+    stage: str
+    record: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsRetracted:
+    """Records were removed that nothing emits any more, with all that came of them alone."""
+
+    records: int
+
+
+@dataclass(frozen=True, slots=True)
 class StorageBlocked:
     """Nothing can be saved for now: the disk is full, or another program has locked the database. It is waited for."""
 
@@ -172,6 +199,9 @@ Event = (
     | LimitPaused
     | StorageBlocked
     | StorageResumed
+    | StageCaughtUp
+    | StageLacksRecords
+    | RecordsRetracted
     | FinalizerEnded
     | Draining
     | ControlUnavailable

@@ -18,6 +18,7 @@ import math
 import types
 import typing
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
@@ -82,6 +83,20 @@ class RecordType:
             except (TypeError, ValueError) as error:
                 raise RecordError(f"{self.name} cannot be stored: {error}") from error
         return values
+
+    def key_values(self, key: str) -> tuple[str | int, ...]:
+        """The values of the key's fields from the text of a key.
+
+        Raises RecordError for the text of one that had other fields.
+        """
+        hints = [self.fields[name] for name in self.key_fields]
+        values: Any = None
+        with suppress(ValueError):
+            values = json.loads(key) if not _is_plain_key(hints) else [int(key) if hints[0] is int else key]
+        is_list = isinstance(values, list) and len(values) == len(hints)
+        if not is_list or not all(type(value) in members(hint) for value, hint in zip(values, hints, strict=True)):
+            raise RecordError(f"{key!r} is no key of {self.name}")
+        return tuple(values)
 
     def encode(self, value: Any) -> bytes:
         """The record as JSON; `decode` gives back an equal record, lone surrogates included.
@@ -342,10 +357,15 @@ def _check_immutable(where: str, hint: Any) -> None:
                     _check_immutable(where, inner)
 
 
+def _is_plain_key(hints: list[Any]) -> bool:
+    """Whether a key is its one field as it is, and not a JSON array."""
+    return len(hints) == 1 and len(members(hints[0])) == 1
+
+
 def _key_function(name: str, key_fields: tuple[str, ...], hints: Mapping[str, Any]) -> Callable[[Any], Key]:
     for field in key_fields:
         if not set(members(hints[field])) <= {str, int}:
             raise RecordError(f"{name}.{field} is part of the key and must be str or int, not {hints[field]}")
-    if len(key_fields) == 1 and len(members(hints[key_fields[0]])) == 1:
+    if _is_plain_key([hints[field] for field in key_fields]):
         return typing.cast("Callable[[Any], Key]", attrgetter(key_fields[0]))
     return lambda value: json.dumps([getattr(value, f) for f in key_fields], ensure_ascii=False, separators=(",", ":"))

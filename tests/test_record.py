@@ -119,8 +119,13 @@ def test_keys_are_text_that_tells_keys_apart() -> None:
 
     assert record_type(One).key_of(One(-7)) == -7
     pairs = [("a", "b"), ('a","b', ""), ("a", '"b'), ("", 'a","b'), ("1", 1), ("1", "1"), ("\udcff", "")]
-    keys = {record_type(Two).key_of(Two(*pair)) for pair in pairs}
-    assert len(keys) == len(pairs)
+    keys = [record_type(Two).key_of(Two(*pair)) for pair in pairs]
+    assert len({*keys}) == len(pairs)
+    assert [record_type(Two).key_values(str(key)) for key in keys] == pairs
+    assert record_type(One).key_values("-7") == (-7,)
+    for kind, text in [(One, "a"), *((Two, text) for text in ("a", "5", '"ab"', '["a"]', '["a",[1]]', '[1,"b"]'))]:
+        with pytest.raises(RecordError, match="no key of"):
+            record_type(kind).key_values(text)
 
 
 # --- what cannot be stored -----------------------------------------------------------------------------------------

@@ -41,6 +41,9 @@ def run(
         typer.Option("--limit", metavar="N", min=0, help="Take at most N records of each source.", show_default=False),
     ] = None,
     refresh: Annotated[bool, typer.Option("--refresh", help="Work again on what is done already.")] = False,
+    stale: Annotated[
+        bool, typer.Option("--stale", help="Work again on what another version of its stage worked on.")
+    ] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -55,6 +58,7 @@ def run(
         called=pipeline,
         sequential=sequential,
         refresh=refresh,
+        stale=stale,
         limit=limit,
         quiet=quiet,
         as_json=as_json,

@@ -35,8 +35,11 @@ from streamflow.events import (
     LimitPaused,
     LoopBlocked,
     RecordRefused,
+    RecordsRetracted,
     RunStarted,
     SourceEnded,
+    StageCaughtUp,
+    StageLacksRecords,
     StageStuck,
     StorageBlocked,
     StorageResumed,
@@ -75,6 +78,7 @@ class Options:
     watching: bool = False
     sequential: bool = False
     refresh: bool = False
+    stale: bool = False
     limit: int | None = None
     quiet: bool = False
     as_json: bool = False
@@ -182,6 +186,7 @@ class _Session:
                 watching=self._options.watching,
                 sequential=self._options.sequential,
                 refresh=self._options.refresh,
+                stale=self._options.stale,
                 limit=self._options.limit,
                 hook=hook,
                 started=started,
@@ -265,6 +270,19 @@ class _Session:
                 tell(
                     f"Watching {' '.join(self._inputs)}. Ctrl-C stops it: once to finish what is active, twice at once."
                 )
+        if isinstance(event, StageCaughtUp):
+            items = count(event.items, "item")
+            tell(f"{event.stage}: {items} to work on, which are new to it or were done by another version.")
+            if event.unreadable:
+                left_out = count(event.unreadable, "record")
+                tell(f"{left_out} for {event.stage} no longer fit their type; --refresh makes them again.")
+        if isinstance(event, StageLacksRecords):
+            tell(
+                f"{event.stage} is new, and no {event.record} of earlier runs was kept for it: it has no table, and no "
+                "other stage takes it. --refresh makes them again."
+            )
+        if isinstance(event, RecordsRetracted):
+            tell(f"Retracted {count(event.records, 'record')} that nothing emits any more.")
         if isinstance(event, Draining) and self._signalled is not None:
             tell(
                 f"{event.reason}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; "

@@ -7,6 +7,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -98,6 +99,13 @@ class Pipeline:
     def tables(self) -> tuple[RecordType, ...]:
         """The record types that are rows."""
         return tuple(kind for kind in map(record_type, self.record_classes) if kind.table)
+
+    @cached_property
+    def downstream(self) -> tuple[Stage, ...]:
+        """The stages in an order in which each comes after those that feed it."""
+        feeds = {s.name: {t for kind in s.signature.produces for t in self.routes[kind]} for s in self.stages}
+        order = TopologicalSorter({name: {s for s in feeds if name in feeds[s]} for name in feeds}).static_order()
+        return tuple(map(self.stage, order))
 
     def stage(self, name: str) -> Stage:
         """The stage of that name. Raises KeyError."""

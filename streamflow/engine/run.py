@@ -14,7 +14,6 @@ import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -25,20 +24,20 @@ from streamflow.engine.figures import StageFigures, Summary, shares
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
+from streamflow.engine.quiet import Quiet
 from streamflow.engine.shared import Route, Shared, Slot
-from streamflow.engine.stage import read_signature
 from streamflow.engine.tally import Tally
 from streamflow.engine.trace import Span, traced
 from streamflow.engine.watchdog import Watchdog
 from streamflow.events import (
     ContentsDiffer,
     Draining,
-    FinalizerEnded,
     Hook,
     ItemDied,
     RunEnded,
     RunStarted,
     SourceEnded,
+    StageLacksRecords,
     UncleanEnd,
 )
 from streamflow.record import record_type
@@ -57,8 +56,9 @@ class Run:
     """One execution. `resources` are open and belong to the caller; the store is opened and closed here.
 
     `sequential` keeps one item in flight overall, depth first. `daemon` goes on at quiet. `limit` bounds the records
-    taken from each source. `grace` is in seconds. `hook` is told of events. `beside` is entered once the store is open,
-    and left before it is closed.
+    taken from each source. `grace` is in seconds. `hook` is told of events. With `refresh` what sources bring is worked
+    on again; with `stale` so are the items that another version of their stage worked on. `beside` is entered once the
+    store is open, and left before it is closed.
     """
 
     def __init__(
@@ -73,6 +73,7 @@ class Run:
         daemon: bool = False,
         limit: int | None = None,
         refresh: bool = False,
+        stale: bool = False,
         grace: float = 30.0,
         trace: bool = False,
         beside: AbstractAsyncContextManager[None] | None = None,
@@ -89,16 +90,19 @@ class Run:
         self._daemon = daemon
         self._limit = limit
         self._refresh = refresh
+        self._stale = stale
         self._grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
         self._patience = storage_patience if storage_patience is not None else Patience(workspace, hook)
+        self._quiet = Quiet(pipeline, store, resources, self.tally, hook, self._patience, self._is_ending)
         self._spans: list[Span] = []
         self._intakes: list[Intake] = []
         # Whether one worker serves all stages now, one item at a time.
         self._lone = sequential
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
+        self._renewed = asyncio.Event()
         self._stopped_by: str | None = None
         self._error: Exception | None = None
         self._started = 0.0
@@ -107,11 +111,21 @@ class Run:
     async def __call__(self) -> Summary:
         """Run to the end. Raises what a source, a finalizer or the store raised; stage failures are items' ends."""
         self._started = time.monotonic()
-        opened = await self._store.open(self._plan(), refresh=self._refresh)
+        plan = self._plan()
+        opened = await self._store.open(plan, refresh=self._refresh, stale=self._stale)
         try:
             self.tally.changed = opened.changed
             resumed = sum(opened.pending.values())
             self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
+            if not self._refresh:
+                for name in opened.lacking:
+                    self._hook(StageLacksRecords(name, plan.stages[name][0].name))
+            if not opened.behind:
+                self._renewed.set()
+            if self._daemon:
+                # It is never at rest: what new stages owe is fed with what an earlier run left, beside live items.
+                for stage in self.pipeline.downstream:
+                    await self._quiet.catch_up(stage.name)
             async with self._beside, AsyncExitStack() as stack:
                 await self._make_pools(stack)
                 self._tell_of_unclean_end(opened)
@@ -187,7 +201,8 @@ class Run:
         for stage in self.pipeline.stages:
             assert stage.signature.takes is not None  # noqa: S101 - a stage without input cannot be built
             stages[stage.name] = (record_type(stage.signature.takes), stage.version)
-        return Plan(self.pipeline.name, stages, self.pipeline.tables)
+        produced = {kind.__name__ for stage in self.pipeline.stages for kind in stage.signature.produces}
+        return Plan(self.pipeline.name, stages, self.pipeline.tables, produced)
 
     # --- start -----------------------------------------------------------------------------------------------------
 
@@ -344,7 +359,7 @@ class Run:
             )
             if self._store.durable:
                 self.tally.feeding += 1
-                feeding.append(group.create_task(self._feed(pool.feeder.resume(self._resumed, self._settled))))
+                feeding.append(group.create_task(self._feed(self._resume(pool.stage.name))))
         for source, signature in zip(self.pipeline.sources, self.pipeline.source_signatures, strict=True):
             wanted = {name: self._resources[kind] for name, kind in signature.resources.items()}
             stream = source(self._resources[Inputs], **wanted)
@@ -354,7 +369,17 @@ class Run:
             feeding.append(
                 group.create_task(self._feed(self._take_in(intake)), name=f"streamflow source {intake.name}")
             )
+        if not self._renewed.is_set():
+            renewal = self._guarded(self._renew(len(self._intakes)))
+            feeding.append(group.create_task(renewal, name="streamflow renewal"))
         return feeding
+
+    async def _renew(self, sources: int) -> None:
+        """Begin a new epoch once what an earlier one left pending has ended: else what that meets with content that
+        the new one brings would depend on which comes first. The sources wait for it."""
+        await self.tally.wait(lambda: not self.tally.alive and self.tally.feeding == sources)
+        await self._store.renew()
+        self._renewed.set()
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Say that the run is over before the task group cancels the others because this failed.
@@ -367,7 +392,7 @@ class Run:
             self._shared.halt()
             raise
         except asyncio.CancelledError as error:
-            if self._shared.halted or self._stop.is_set():
+            if self._is_ending():
                 raise
             self._shared.halt()
             task = asyncio.current_task()
@@ -375,6 +400,9 @@ class Run:
                 f"the task {task.get_name() if task else ''!r} was cancelled, and not by its run: look for a timer or "
                 "a scope that cancels the task it was made in after that went on, or for a raise of CancelledError"
             ) from error
+
+    def _is_ending(self) -> bool:
+        return self._shared.halted or self._stop.is_set()
 
     async def _feed(self, work: Awaitable[None]) -> None:
         try:
@@ -392,6 +420,7 @@ class Run:
             await self.tally.wait(lambda: not self.tally.alive)
 
     async def _take_in(self, intake: Intake) -> None:
+        await self._renewed.wait()
         if self._sequential:
             await intake.run_one_by_one(self._settled)
         else:
@@ -406,7 +435,7 @@ class Run:
         if not self._daemon:
             while self._state == "running":
                 await tally.wait(lambda: tally.quiet)
-                await self._finalize()
+                await self._quiet.make_good(self._resume)
                 if tally.quiet:  # else dead letters were called back meanwhile
                     self._state = "stopping"
             return
@@ -416,25 +445,10 @@ class Run:
             await tally.wait(lambda: tally.changed and not tally.alive)
             await asyncio.sleep(tally.emptied + QUIET - loop.time())
             if not tally.alive and loop.time() >= tally.emptied + QUIET:
-                await self._finalize()
+                await self._quiet.finish()
 
-    async def _finalize(self) -> None:
-        if not self.tally.changed:
-            return
-        self.tally.changed = False
-        seen = self._store.changes
-        for finalizer in self.pipeline.finalizers:
-            started = time.monotonic()
-            wanted = read_signature(finalizer, f"finalizer {finalizer.__name__!r}").resources
-            given = {name: self._resources[kind] for name, kind in wanted.items()}
-            try:
-                await self._patience.persist(partial(finalizer, **given), costly=True)
-            except (asyncio.CancelledError, SystemExit) as error:
-                if self._shared.halted or self._stop.is_set():
-                    raise
-                raise RuntimeError(f"the finalizer {finalizer.__name__!r} raised {error!r}") from error
-            self._hook(FinalizerEnded(finalizer.__name__, time.monotonic() - started))
-        await self._store.finalized(seen)
+    async def _resume(self, stage: str) -> None:
+        await self.pools[stage].feeder.resume(self._resumed, self._settled)
 
     async def _tell_differences(self) -> None:
         """Tell now and then which contents were at odds, so that they do not pile up."""

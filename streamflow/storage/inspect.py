@@ -175,10 +175,16 @@ def requeue(workspace: Path, *, stage: str | None = None, key: str | None = None
 
 
 def drop_pending(workspace: Path, stage: str) -> int:
-    """Remove a stage's pending items from the journal; how many. Raises WorkspaceLocked and WorkspaceError."""
+    """Skip a stage's pending items; how many. Raises WorkspaceLocked and WorkspaceError.
+
+    They stay, because the journal counts on them for who emitted what; but whatever brings their keys again says
+    something new.
+    """
     with _mending(workspace) as connection:
         return connection.execute(
-            "DELETE FROM streamflow_items WHERE state = 'pending' AND stage = ?", (to_text(stage),)
+            "UPDATE streamflow_items SET state = 'skipped', hash = x'', epoch = 0, due = NULL, error = 'dropped' "
+            "WHERE state = 'pending' AND stage = ?",
+            (to_text(stage),),
         ).rowcount
 
 

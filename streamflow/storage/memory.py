@@ -1,6 +1,7 @@
 """A store in memory, for tests and for runs that need no durability.
 
 It remembers only live keys: once an item ended, its key may be admitted again. Rows of tables and dead letters stay.
+It knows one epoch, so nothing in it is ever done again, and nothing retracted.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from typing import Any
 from streamflow.errors import StorageError, told
 from streamflow.record import Key, RecordType, record_type
 from streamflow.storage.inflight import InFlight
-from streamflow.storage.store import Completion, Counts, Difference, Item, Opened, Plan, State
+from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 
 
 class MemoryStore:
@@ -31,7 +32,7 @@ class MemoryStore:
         self._changed = False
         self._changes = 0
 
-    async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
+    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
         for stage in plan.stages:
             self._live[stage] = {}  # what a stopped run left is forgotten: its source gives it again
             self._finished.setdefault(stage, 0)
@@ -88,6 +89,15 @@ class MemoryStore:
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
         return ()
+
+    async def renew(self) -> None:
+        return None
+
+    async def catch_up(self, stage: str) -> CaughtUp:
+        return CaughtUp()
+
+    async def retract(self) -> int:
+        return 0
 
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
         waiting = [item for item in self._live[stage].values() if item.due is not None and item.due <= until]

@@ -10,11 +10,11 @@ program's lock are waited out (`patience`).
 from __future__ import annotations
 
 import asyncio
-import json
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
-from datetime import UTC, datetime
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -30,14 +30,18 @@ from streamflow.errors import (
 )
 from streamflow.record import RecordType
 from streamflow.storage.inflight import InFlight, left_in_flight
+from streamflow.storage.journal import Epoch, Journal
+from streamflow.storage.parents import Parents
 from streamflow.storage.patience import Patience
-from streamflow.storage.store import Completion, Counts, Difference, Item, Opened, Plan, State
+from streamflow.storage.stamps import Stamps
+from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 from streamflow.storage.suspects import Verdict, judge
 from streamflow.storage.tables import Table
 from streamflow.storage.trouble import Trouble, advice, diagnose
-from streamflow.storage.writer import TRANSACTION, Epoch, WriteConnection, Writer
+from streamflow.storage.upkeep import REFRESH_OWED, Takers, begin_epoch, fill, filled, redo, retract
+from streamflow.storage.writer import META, TRANSACTION, WriteConnection, Writer, transaction
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of the engine's own tables, kept in `PRAGMA user_version`."""
 
 APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the database
@@ -73,6 +77,20 @@ _MIGRATIONS: tuple[str, ...] = (
     CREATE INDEX streamflow_due ON streamflow_items (stage, due) WHERE due IS NOT NULL;
     CREATE TABLE streamflow_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
     """,
+    """
+    ALTER TABLE streamflow_items ADD COLUMN first INTEGER;
+    ALTER TABLE streamflow_items ADD COLUMN emitted TEXT;
+    CREATE TABLE streamflow_parents (
+        record TEXT NOT NULL, key TEXT NOT NULL, parent INTEGER NOT NULL, PRIMARY KEY (record, key, parent)
+    ) WITHOUT ROWID;
+    CREATE TABLE streamflow_streamed (
+        item INTEGER NOT NULL, record TEXT NOT NULL, key TEXT NOT NULL, run INTEGER NOT NULL,
+        PRIMARY KEY (item, record, key)
+    ) WITHOUT ROWID;
+    CREATE TABLE streamflow_orphans (
+        record TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (record, key)
+    ) WITHOUT ROWID;
+    """,
 )
 
 _SUSPECT = "SELECT stage, id, record, attempts, due FROM streamflow_items WHERE id = ?"
@@ -104,8 +122,9 @@ class SqliteStore:
         self._stack = AsyncExitStack()
         self._stages: Mapping[str, tuple[RecordType, int]] = {}
         self._resume_to = 0
+        self._refresh = False  # of the next epoch
 
-    async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
+    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
         try:
             # aiosqlite does not wait for its thread when it cannot connect.
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
@@ -116,7 +135,7 @@ class SqliteStore:
         )
         self._stack.push_async_callback(connection.close)
         try:
-            return await self._prepare(connection, plan, refresh)
+            return await self._prepare(connection, plan, refresh, stale)
         except sqlite3.DatabaseError as error:
             await self._stack.aclose()
             raise refusal(self._path, error) from error
@@ -124,7 +143,7 @@ class SqliteStore:
             await self._stack.aclose()
             raise
 
-    async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool) -> Opened:
+    async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool, stale: bool) -> Opened:
         self._connection = connection
         self._stages = plan.stages
         version = await _version(connection, self._path)  # first: a database that is refused stays as it is
@@ -147,44 +166,58 @@ class SqliteStore:
         tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
         await _make_tables(connection, list(tables.values()))
         changed = meta.get("changed") == "1"
-        number = int(meta.get("epoch", "0"))
-        started = meta.get("epoch_started", "")
-        is_unfinished = bool(pending or changed) and bool(started)
-        is_refreshing = is_unfinished and meta.get("refresh") == "1"
-        if not is_unfinished or (refresh and not is_refreshing):
-            # An unfinished run goes on in its epoch, so that what it admitted is not admitted again. A refresh that
-            # was interrupted goes on as one, asked for again or not: else half of the records would stay old.
-            # Until the finalizers have run it is unfinished, even if it is stopped before its first commit.
-            is_refreshing, changed = refresh, changed or refresh
-            number, started = number + 1, datetime.now(UTC).isoformat(timespec="milliseconds")
-        await connection.executemany(
-            "INSERT INTO streamflow_meta VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value",
-            [
-                ("pipeline", plan.pipeline),
-                ("stages", json.dumps(list(plan.stages))),
-                ("epoch", str(number)),
-                ("epoch_started", started),
-                ("refresh", str(int(is_refreshing))),
-                ("changed", str(int(changed))),
-            ],
-        )
+        takers = Takers.read(meta, plan.stages, plan.produced)
+        by_name = {kind.name: tables[kind.table] for kind in plan.tables if kind.table}
         (top,) = await _one(connection, "SELECT coalesce(max(id), 0) FROM streamflow_items")
         self._resume_to = top
-        await connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._busy_timeout, _SLICE))}")
-        self._writer = Writer(
-            connection,
+        journal = Journal(
             plan.stages,
             tables,
-            Epoch(number, started, is_refreshing),
+            Parents(
+                by_name,
+                {kind: takers.of(kind) for kind in takers.ever.values()},
+                {*by_name, *(kind.name for kind, _ in plan.stages.values())},
+            ),
+            plan.produced,
+            Epoch(int(meta.get("epoch", "0")), meta.get("epoch_started", ""), meta.get("refresh") == "1"),
+            Stamps(int(meta.get("stamp", "0"))),
             top + 1,
-            owes_change=not changed,
-            patience=self._patience,
         )
+        await connection.executemany(META, [("pipeline", plan.pipeline), *takers.meta(list(plan.stages))])
+        for stage in pending:
+            await connection.execute(
+                "UPDATE streamflow_items SET version = :version "
+                "WHERE stage = :stage AND state = 'pending' AND version <> :version",
+                {"stage": stage, "version": plan.stages[stage][1]},
+            )
+        # An unfinished run goes on in its epoch, so that what it admitted is not admitted again. A refresh that was
+        # stopped goes on as one, asked for again or not: else half of the records would stay old.
+        is_unfinished = bool(pending or changed) and journal.epoch.number > 0
+        is_refreshing = is_unfinished and journal.epoch.refresh
+        refresh = refresh or meta.get(REFRESH_OWED) == "1"
+        is_wanted = stale or not is_unfinished or (refresh and not is_refreshing)
+        self._refresh = refresh or is_refreshing
+        if is_wanted and pending:
+            await connection.execute(META, (REFRESH_OWED, str(int(self._refresh))))
+        elif is_wanted:
+            await connection.execute(TRANSACTION, (self._begin_epoch(journal),))
+            changed = changed or self._refresh
+        await connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._busy_timeout, _SLICE))}")
+        self._writer = Writer(connection, journal, owes_change=not changed, patience=self._patience)
+        self._takers, self._unfilled, self._stale = takers, list(takers.unfilled), stale
         task = asyncio.create_task(self._writer.run(), name="streamflow writer")
         self._stack.push_async_callback(self._stop_writer, task)
         rows = [await _one(connection, _SUSPECT, number) for number in verdict.suspects]
         suspects = [self._item(stage, tuple(row)) for stage, *row in rows]
-        return Opened(pending, changed, verdict.in_flight, suspects, verdict.set_aside)
+        return Opened(
+            pending,
+            changed,
+            verdict.in_flight,
+            suspects,
+            verdict.set_aside,
+            behind=is_wanted and bool(pending),
+            lacking=takers.lacking,
+        )
 
     async def _judge(self) -> Verdict:
         left = await asyncio.to_thread(left_in_flight, self._flight_path)
@@ -192,6 +225,37 @@ class SqliteStore:
         await self._connection.execute(TRANSACTION, (lambda connection: verdicts.append(judge(connection, left)),))
         self._run = verdicts[0].run
         return verdicts[0]
+
+    def _begin_epoch(self, journal: Journal) -> Callable[[sqlite3.Connection], None]:
+        def begin(connection: sqlite3.Connection) -> None:
+            with transaction(connection):
+                epoch = begin_epoch(connection, journal, refresh=self._refresh)
+            journal.stamps.committed()
+            journal.epoch = epoch
+
+        return begin
+
+    async def renew(self) -> None:
+        journal = self._writer.journal
+        journal.epoch = await self._writer.transact(
+            partial(begin_epoch, journal=journal, refresh=self._refresh), is_seen=False
+        )
+
+    async def catch_up(self, stage: str) -> CaughtUp:
+        caught = CaughtUp()
+        if stage in self._unfilled:
+            kind, _ = self._stages[stage]
+            siblings = [sibling for sibling in self._takers.of(kind.name) if sibling != stage]
+            caught = await fill(self._writer, stage, siblings)
+            self._unfilled.remove(stage)
+            await filled(self._writer, self._unfilled)
+        if self._stale:
+            caught = replace(caught, items=caught.items + await redo(self._writer, stage))
+        self.resume_from_here()
+        return caught
+
+    async def retract(self) -> int:
+        return await retract(self._writer)
 
     async def _pending_counts(self) -> dict[str, int]:
         rows = await self._connection.execute_fetchall(
@@ -233,7 +297,7 @@ class SqliteStore:
         return self._in_flight
 
     def resume_from_here(self) -> None:
-        self._resume_to = self._writer.next_id - 1
+        self._resume_to = self._writer.journal.next_id - 1
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
         rows = await self._read(

@@ -10,7 +10,7 @@ Only the run's own tasks call a store, and one conformance suite holds for every
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -79,11 +79,13 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a store must know of a pipeline: the record type and version of each stage, and the tables."""
+    """What a store must know of a pipeline: the record type and version of each stage, the tables, and the names of
+    the record types that stages produce."""
 
     pipeline: str
     stages: Mapping[str, tuple[RecordType, int]]
     tables: Sequence[RecordType] = ()
+    produced: Collection[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,6 +116,8 @@ class Opened:
 
     After an unclean end of the last process also what was in flight then, the items that are to run alone before
     anything else, and those that were set aside as dead letters.
+    With `behind`, a new epoch was asked for and waits until what is pending has ended: then `renew` begins it.
+    `lacking` stages are new, and of the records that they take nothing was kept.
     """
 
     pending: Mapping[str, int] = field(default_factory=dict)
@@ -121,6 +125,16 @@ class Opened:
     in_flight: Sequence[Suspect] = ()
     suspects: Sequence[Item] = ()
     set_aside: Sequence[Suspect] = ()
+    behind: bool = False
+    lacking: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CaughtUp:
+    """Items that were made pending for a stage, and records that no longer fit its type."""
+
+    items: int = 0
+    unreadable: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,12 +153,17 @@ class Store(Protocol):
     def durable(self) -> bool:
         """Whether what is committed outlives the process."""
 
-    async def open(self, plan: Plan, *, refresh: bool = False) -> Opened:
-        """Make ready; with `refresh` a new epoch starts, in which every key may be admitted again.
+    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
+        """Make ready. A new epoch begins, unless the last run is unfinished.
 
-        What an earlier run left unfinished goes on in its epoch, a refresh too, asked for again or not. Raises
-        WorkspaceError when what is stored does not fit the plan.
+        What an earlier run left unfinished goes on in its epoch, a refresh too, asked for again or not. With `refresh`
+        every key may be admitted once more in the epoch. With `stale`, `catch_up` includes the items that another
+        version of their stage worked on. Either wants a new epoch; if items are pending, `behind` tells that it is
+        still to begin. Raises WorkspaceError when what is stored does not fit the plan.
         """
+
+    async def renew(self) -> None:
+        """Begin the epoch that `open` could not begin. To be called when nothing is pending."""
 
     def finish(self, item: Item, child: Item | None) -> bool | None:
         """The ready path of `commit`: an item is done, without rows and with at most one child.
@@ -166,7 +185,21 @@ class Store(Protocol):
         """What is pending now is what `pending` gives. Nothing else may use the store meanwhile."""
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
-        """Items that were pending when the store was opened or told so, by id, from the first above `after`."""
+        """Items that were pending when the store was opened or told so, or when the stage last caught up, by id, from
+        the first above `after`."""
+
+    async def catch_up(self, stage: str) -> CaughtUp:
+        """Make pending what a stage owes: records that were there before it, and stale items where `open` was told.
+
+        To be called at quiet, before the stages after it are. `pending` then gives these items.
+        """
+
+    async def retract(self) -> int:
+        """Retract the records left without a parent, with all that came of them alone; how many.
+
+        A record's parents are the items that last emitted it and the sources that ever brought it. To be called at
+        quiet.
+        """
 
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
         """Pending items whose retry time is not after `until`, earliest first."""

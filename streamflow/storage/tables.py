@@ -17,7 +17,7 @@ import msgspec
 from msgspec import to_builtins
 
 from streamflow.errors import RecordError, WorkspaceError
-from streamflow.record import RecordType, members
+from streamflow.record import Key, RecordType, members
 
 # A run of backslashes is looked at from its beginning only, else a long one would be looked at from each of its signs.
 _SURROGATE = re.compile(r"(?<!\\)(\\*+)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
@@ -52,6 +52,11 @@ def from_text(text: str) -> str:
         return half + (chr(int(code, 16)) if len(slashes) % 2 else f"u{code}")
 
     return _ESCAPED.sub(unescape, text)
+
+
+def key_text(key: Key) -> str:
+    """A key as the journal holds it."""
+    return to_text(key) if isinstance(key, str) else format(key, "d")
 
 
 # How a column holds fields of these types: most as they are, the others as the text or number that names them.
@@ -161,7 +166,11 @@ class Table:
     @cached_property
     def select(self) -> str:
         names = ", ".join(f'"{name}"' for name in self.columns)
-        return f'SELECT {names}, updated_at FROM "{self.name}" WHERE {self._where}'  # noqa: S608
+        return f'SELECT {names}, created_at, updated_at FROM "{self.name}" WHERE {self._where}'  # noqa: S608
+
+    @cached_property
+    def delete(self) -> str:
+        return f'DELETE FROM "{self.name}" WHERE {self._where}'  # noqa: S608
 
     def check(self, info: Sequence[tuple[Any, ...]]) -> None:
         """Raises WorkspaceError when a table, as `PRAGMA table_info` tells of it, has another key."""
@@ -200,17 +209,25 @@ class Table:
         """The key of a record as the values its columns hold."""
         return tuple(_bindable(getattr(value, name)) for name in self.type.key_fields)
 
+    def emitted(self, value: Any) -> tuple[str, str]:
+        """A record as its parents name it: its type's name, and its key as text."""
+        return self.type.name, key_text(self.type.key_of(value))
+
+    def key_from_text(self, text: str) -> tuple[Any, ...]:
+        """The same from a key as the journal holds it. Raises RecordError for one of another shape."""
+        return tuple(map(_bindable, self.type.key_values(from_text(text))))
+
     def record(self, row: Sequence[Any]) -> Any:
         """The record that a row of `select` or `select_page` holds. Raises RecordError when it no longer fits."""
         fields: dict[str, Any] = {}
         for (name, hint), is_json, value in zip(self.type.fields.items(), self._is_json, row, strict=False):
             if value is None and name not in self.type.optional:
                 continue  # a column added to an old table: the field's default holds
-            if isinstance(value, str):
-                value = json.loads(from_text(value)) if is_json else from_text(value)
             try:
+                if isinstance(value, str):
+                    value = json.loads(from_text(value)) if is_json else from_text(value)
                 fields[name] = msgspec.convert(value, hint, strict=False, builtin_types=() if is_json else (bytes,))
-            except msgspec.ValidationError as error:
+            except (msgspec.ValidationError, ValueError) as error:
                 raise RecordError(f"{self.name}.{name} no longer fits {self.type.name}: {error}") from error
         try:
             return self.type.cls(**fields)

@@ -15,78 +15,37 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-import time
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import aiosqlite
 
 from streamflow.errors import StorageError, WriterStopped
-from streamflow.record import RecordType, record_type
+from streamflow.storage.journal import Entry, Journal
 from streamflow.storage.patience import Patience
 from streamflow.storage.store import Completion, Difference, Item
-from streamflow.storage.tables import Table, to_text
 from streamflow.storage.trouble import advice, trouble
 
-# A child is admitted when its key is new, or when a later epoch brings another content or another stage version.
-# An admitted row takes the new id in either case: one look at the ids above the group's first tells what was new.
-_ADMIT = """
-INSERT INTO streamflow_items (id, stage, key, record, hash, version, epoch, state, attempts, admitted)
-VALUES (?, ?, ?, ?, ?, ?, ?, 'pending', 0, ?)
-ON CONFLICT (stage, key) DO UPDATE SET
-    id = excluded.id, record = excluded.record, hash = excluded.hash, version = excluded.version,
-    epoch = excluded.epoch, state = 'pending', attempts = 0, admitted = excluded.admitted,
-    started = NULL, ended = NULL, due = NULL, error = NULL
-WHERE streamflow_items.epoch < excluded.epoch AND streamflow_items.state <> 'pending'
-    AND ({refresh} OR streamflow_items.hash <> excluded.hash OR streamflow_items.version <> excluded.version)
-"""
-_SETTLE = "UPDATE streamflow_items SET state = ?, attempts = ?, started = ?, ended = ?, due = ?, error = ? WHERE id = ?"
-_ADMITTED = "SELECT id FROM streamflow_items WHERE id >= ?"
+T = TypeVar("T")
+
 _CHANGED = "INSERT INTO streamflow_meta (name, value) VALUES ('changed', '1') ON CONFLICT DO UPDATE SET value = '1'"
-_KEEP = "INSERT INTO streamflow_meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
-MAX_ERROR = 4000
-"""Characters of an error kept in the journal."""
-
-_Row = tuple[Any, tuple[Any, ...]]  # a record, and its values as its table holds them
-
-
-@dataclass(slots=True)
-class _Entry:
-    """One completion, encoded, and its waiter."""
-
-    done: asyncio.Future[list[Item]]
-    children: list[tuple[Item, tuple[Any, ...]]]
-    settle: tuple[Any, ...] | None
-    rows: list[tuple[Table, Any, tuple[Any, ...]]]
-
-
-@dataclass(slots=True)
-class Epoch:
-    """The run that admits: its number, and whether every key is admitted anew."""
-
-    number: int
-    started: str
-    refresh: bool = False
+META = "INSERT INTO streamflow_meta (name, value) VALUES (?, ?) ON CONFLICT DO UPDATE SET value = excluded.value"
 
 
 @dataclass
 class Writer:
-    """Owns the write connection from `run` on. `next_id` is the first id that was never given."""
+    """Owns the write connection from `run` on."""
 
     connection: aiosqlite.Connection
-    stages: Mapping[str, tuple[RecordType, int]]
-    tables: Mapping[str, Table]
-    epoch: Epoch
-    next_id: int
+    journal: Journal
     owes_change: bool
     patience: Patience
     differences: list[Difference] = field(default_factory=list)
     commits: int = 0
-    _table_of: dict[type[Any], Table] = field(default_factory=dict)
-    _waiting: deque[_Entry] = field(default_factory=deque)
+    _waiting: deque[Entry] = field(default_factory=deque)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _loop: asyncio.AbstractEventLoop = field(default_factory=asyncio.get_running_loop)
     _closing: asyncio.Event = field(default_factory=asyncio.Event)
@@ -97,15 +56,9 @@ class Writer:
 
         Raises StorageError when a record cannot be encoded, or when the writer has died.
         """
-        if self._dead is not None or self._closing.is_set():
-            raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
+        self._check()
         try:
-            entry = _Entry(
-                self._loop.create_future(),
-                self._admissions(completion.children) if completion.children else [],
-                None if completion.item is None else _settlement(completion.item, completion),
-                [self._row(row) for row in completion.rows] if completion.rows else [],
-            )
+            entry = self.journal.entry(completion, self._loop.create_future())
         except Exception as error:
             raise StorageError(f"a record cannot be stored: {type(error).__name__}: {error}") from error
         self._waiting.append(entry)
@@ -146,46 +99,54 @@ class Writer:
         """
 
         def write(connection: sqlite3.Connection) -> None:
-            with connection:
-                connection.execute("BEGIN IMMEDIATE")
-                connection.executemany(_KEEP, list(texts.items()))
+            with transaction(connection):
+                connection.executemany(META, list(texts.items()))
 
-        if self._dead is not None or self._closing.is_set():
-            raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
+        self._check()
         try:
             await self.connection.execute(TRANSACTION, (write,))
         except sqlite3.Error as error:
             raise StorageError(f"the database cannot be written: {error}") from error
+
+    async def transact(self, change: Callable[[sqlite3.Connection], T], *, is_seen: bool = True) -> T:
+        """Make a change between two groups, in a transaction of its own. Raises WriterStopped.
+
+        A change that was rolled back may be made once more: it keeps nothing outside the database until it returns.
+        If it changes anything, finalizers are owed, unless they cannot see it.
+        """
+        self._check()
+        results: list[T] = []
+
+        def run(connection: sqlite3.Connection) -> None:
+            before = connection.total_changes
+            with transaction(connection):
+                result = change(connection)
+                is_change = is_seen and connection.total_changes > before
+                if is_change and self.owes_change:
+                    connection.execute(_CHANGED)
+            if is_change:
+                self.owes_change = False
+                self.commits += 1
+            self.journal.stamps.committed()
+            results.append(result)
+
+        try:
+            await self._write(run)
+        except sqlite3.Error as error:
+            raise self._stopped(error) from error
+        return results[0]
 
     def stop(self) -> None:
         """Let `run` end once nothing waits; what cannot be written now is tried once more and then given up."""
         self._closing.set()
         self._wake.set()
 
-    def _admissions(self, children: Sequence[Item]) -> list[tuple[Item, tuple[Any, ...]]]:
-        now = time.time()
-        return [(child, self._encode(child, now)) for child in children]
-
-    def _encode(self, child: Item, now: float) -> tuple[Any, ...]:
-        kind, version = self.stages[child.stage]
-        encoded = kind.encode(child.record)
-        kind.decode(encoded)  # a field of another type would only be found by the next start, which it would stop
-        identity = kind.identity(child.record, encoded)
-        return (child.stage, to_text(str(child.key)), encoded.decode(), identity, version, self.epoch.number, now)
-
-    def _row(self, row: Any) -> tuple[Table, Any, tuple[Any, ...]]:
-        table = self._table_of.get(type(row))
-        if table is None:
-            table = self._table_of[type(row)] = self.tables[record_type(type(row)).table or ""]
-        return table, row, table.values(row)
-
     async def _commit(self) -> None:
         transaction = Transaction(self)
         try:
             await self._write(transaction.run)
         except Exception as error:  # noqa: BLE001 - whatever it is, waiters must be told and the run must stop
-            todo = advice(trouble(error), self.patience.folder)
-            self._dead = WriterStopped(f"the database cannot be written: {error}; what was committed is safe; {todo}")
+            self._dead = self._stopped(error)
             self._dead.__cause__ = error
             self._wake.set()
             for entry in transaction.group:
@@ -202,6 +163,14 @@ class Writer:
             lambda: self.connection.execute(TRANSACTION, (function,)),
             over=self._closing,
         )
+
+    def _check(self) -> None:
+        if self._dead is not None or self._closing.is_set():
+            raise self._dead or WriterStopped("the database writer has stopped, because the run has ended")
+
+    def _stopped(self, error: Exception) -> WriterStopped:
+        todo = advice(trouble(error), self.patience.folder)
+        return WriterStopped(f"the database cannot be written: {error}; what was committed is safe; {todo}")
 
 
 TRANSACTION = "transaction"
@@ -222,15 +191,27 @@ class WriteConnection(sqlite3.Connection):
         return self.cursor()
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """Commit what is done inside, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.commit()
+    except BaseException:
+        connection.rollback()
+        raise
+
+
 class Transaction:
     """A group of completions in one transaction, run on the connection's thread.
 
     After `run`, `outcomes` holds for each completion of `group` its new children, or what was wrong with it alone.
-    Transactions run one after the other, so they share the writer's `next_id` and `owes_change` without a lock.
+    Transactions run one after the other, so they share the journal and `owes_change` without a lock.
     """
 
     def __init__(self, writer: Writer) -> None:
-        self.group: list[_Entry] = []
+        self.group: list[Entry] = []
         self.outcomes: list[list[Item] | Exception] = []
         self._writer = writer
         self._differences: list[Difference] = []
@@ -269,18 +250,22 @@ class Transaction:
             raise
         if marks:
             self._writer.owes_change = False
+        self._writer.journal.stamps.committed()
         self._writer.commits += 1
         self._writer.differences += self._differences
+
+    def _apply(self, connection: sqlite3.Connection, group: Sequence[Entry]) -> list[list[Item] | Exception]:
+        return self._writer.journal.apply(connection, group, self._differences)
 
     def _changes_something(self) -> bool:
         """Whether finalizers have something to see: no source that brings again what is known makes them run."""
         return any(
-            entry.settle is not None or entry.rows or fresh
+            entry.item or entry.rows or fresh
             for entry, fresh in zip(self.group, self.outcomes, strict=True)
             if not isinstance(fresh, Exception)
         )
 
-    def _try(self, connection: sqlite3.Connection, entry: _Entry) -> list[Item] | Exception:
+    def _try(self, connection: sqlite3.Connection, entry: Entry) -> list[Item] | Exception:
         connection.execute("SAVEPOINT completion")
         differences = len(self._differences)
         fresh: list[Item] | Exception
@@ -290,72 +275,13 @@ class Transaction:
             if trouble(error) is not None:
                 raise  # SQLite may have rolled back the whole transaction, and then there is no savepoint any more
             connection.execute("ROLLBACK TO completion")
+            self._writer.journal.stamps.undone()
             del self._differences[differences:]
             fresh = error
         connection.execute("RELEASE completion")
         return fresh
 
-    def _apply(self, connection: sqlite3.Connection, group: Sequence[_Entry]) -> list[list[Item] | Exception]:
-        settlements = [entry.settle for entry in group if entry.settle is not None]
-        if settlements:
-            connection.executemany(_SETTLE, settlements)
-        for table, rows in _by_table(group).items():
-            self._upsert(connection, table, rows)
-        first = self._writer.next_id
-        admissions: list[tuple[Any, ...]] = []
-        for entry in group:
-            for child, values in entry.children:
-                child.id = first + len(admissions)
-                admissions.append((child.id, *values))
-        if not admissions:
-            return [[] for _ in group]
-        self._writer.next_id += len(admissions)
-        before = connection.total_changes
-        connection.executemany(_ADMIT.format(refresh=int(self._writer.epoch.refresh)), admissions)
-        if connection.total_changes - before == len(admissions):
-            return [[child for child, _ in entry.children] for entry in group]
-        fresh = {row[0] for row in connection.execute(_ADMITTED, (first,))}
-        return [[child for child, _ in entry.children if child.id in fresh] for entry in group]
 
-    def _upsert(self, connection: sqlite3.Connection, table: Table, rows: Sequence[_Row]) -> None:
-        now = datetime.now(UTC).isoformat(timespec="milliseconds")
-        before = connection.total_changes
-        connection.executemany(table.insert, [(*values, now, now) for _, values in rows])
-        if connection.total_changes - before == len(rows):
-            return
-        for row, values in rows:
-            stored = tuple(connection.execute(table.select, table.key(row)).fetchone())
-            is_of_this_epoch = stored[-1] >= self._writer.epoch.started
-            if stored[:-1] == values and is_of_this_epoch:
-                continue
-            old = table.record(stored)
-            merged, conflicts = table.type.merged(old, row)
-            if conflicts and not is_of_this_epoch:
-                # A later epoch replaces what an earlier one said; only within one are two contents at odds.
-                merged, conflicts = table.type.replaced(old, row), ()
-            if conflicts:
-                self._differences.append(Difference(table.type.name, str(table.type.key_of(row)), conflicts))
-            if merged != old or not is_of_this_epoch:
-                # Also when nothing differs: this epoch has said so, and a different content after it is at odds.
-                connection.execute(table.update, (*table.values(merged), now, *table.key(row)))
-
-
-def _settlement(item: Item, completion: Completion) -> tuple[Any, ...]:
-    error = completion.error
-    if error is not None:
-        error = to_text(error[:MAX_ERROR])
-    started, ended = item.started or None, completion.ended or None
-    return (completion.state.value, item.attempts, started, ended, completion.due, error, item.id)
-
-
-def _by_table(group: Sequence[_Entry]) -> dict[Table, list[_Row]]:
-    tables: dict[Table, list[_Row]] = {}
-    for entry in group:
-        for table, row, values in entry.rows:
-            tables.setdefault(table, []).append((row, values))
-    return tables
-
-
-def _fail(entry: _Entry, error: StorageError) -> None:
+def _fail(entry: Entry, error: StorageError) -> None:
     if not entry.done.done():
         entry.done.set_exception(error)

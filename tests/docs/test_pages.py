@@ -22,6 +22,7 @@ PAGES = sorted([ROOT / "README.md", *(ROOT / "docs").rglob("*.md")])
 PLAYED = [
     "README.md",
     "docs/tutorial.md",
+    "docs/how-to/change-a-stage.md",
     "docs/how-to/processor-stage.md",
     "docs/explanation/matching.md",
 ]

@@ -15,7 +15,7 @@ from streamflow.events import Event, StorageBlocked, StorageResumed
 from streamflow.record import record, record_type
 from streamflow.storage.patience import Patience
 from streamflow.storage.sqlite import SqliteStore
-from streamflow.storage.store import Completion, Counts, Item, Plan, State
+from streamflow.storage.store import CaughtUp, Completion, Counts, Item, Plan, State
 
 pytestmark = pytest.mark.asyncio
 
@@ -49,10 +49,10 @@ class Told:
 
 
 @asynccontextmanager
-async def opened(folder: Path, told: Callable[[Event], None]) -> AsyncIterator[SqliteStore]:
+async def opened(folder: Path, told: Callable[[Event], None], plan: Plan = PLAN) -> AsyncIterator[SqliteStore]:
     patience = Patience(folder, told, first=0.0)
     store = SqliteStore(folder / "streamflow.db", synchronous="NORMAL", busy_timeout=0.01, patience=patience)
-    await store.open(PLAN)
+    await store.open(plan)
     try:
         yield store
     finally:
@@ -120,6 +120,23 @@ async def test_a_difference_is_reported_once_however_often_it_was_tried(tmp_path
         await allow_pages(store, ROOMY)
         await commit
         assert [found.key for found in store.differences()] == ["1"]
+
+
+async def test_what_is_made_good_at_quiet_waits_for_room_and_is_made_once(tmp_path: Path) -> None:
+    async with opened(tmp_path, Told()) as store:
+        for it in await admitted(store, 20):
+            await store.commit(Completion(it, State.DONE, (), [It(it.record.n, LARGE)]))
+        await store.finalized(store.changes)
+    told = Told()
+    newer = Plan("test", {"stage": (record_type(It), 1), "new": (record_type(It), 1)}, [record_type(It)])
+    async with opened(tmp_path, told, newer) as store:
+        await allow_pages(store, 1)
+        caught = asyncio.ensure_future(store.catch_up("new"))
+        await told.wait(StorageBlocked)
+        assert not caught.done()
+        await allow_pages(store, ROOMY)
+        assert await caught == CaughtUp(20)
+        assert len(await store.pending("new", after=0, limit=30)) == 20
 
 
 async def test_a_full_disk_does_not_hold_the_end_of_a_run(tmp_path: Path) -> None:

@@ -76,7 +76,7 @@ def put(connection: sqlite3.Connection, table: Table, value: Any) -> tuple[Any, 
 def test_columns_are_plain_and_typed(connection: sqlite3.Connection) -> None:
     table = Table(record_type(Everything))
     row = put(connection, table, Everything("k", 1))
-    assert dict(zip((*table.columns, "updated_at"), row, strict=True)) == {
+    assert dict(zip((*table.columns, "created_at", "updated_at"), row, strict=True)) == {
         "key": "k",
         "part": 1,
         "text": "t",
@@ -94,6 +94,7 @@ def test_columns_are_plain_and_typed(connection: sqlite3.Connection) -> None:
         "mixed": 5,
         "number_or_real": 2**53 + 1,
         "nothing": None,
+        "created_at": NOW,
         "updated_at": NOW,
     }
     types = {row[1]: row[2] for row in connection.execute("PRAGMA table_info(everything)")}
@@ -127,7 +128,7 @@ def test_any_content_comes_back(key: str, **fields: Any) -> None:
     with closing(sqlite3.connect(":memory:")) as connection:
         row = put(connection, table, value)
         assert table.record(row) == value
-        assert row[:-1] == table.values(value), "so that an unchanged row is seen to be one"
+        assert row[:-2] == table.values(value), "so that an unchanged row is seen to be one"
 
 
 @settings(max_examples=500, deadline=None)
