@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streamflow.cli.letters import ErrorOption, KeyOption, NewerOption, OlderOption, StageOption, selected
 from streamflow.cli.output import give, give_json, one_line, table, tell
 from streamflow.cli.status import JsonOption
 from streamflow.cli.workspaces import WorkspaceOption, chosen
@@ -16,25 +18,45 @@ from streamflow.errors import UsageError
 
 if TYPE_CHECKING:
     from streamflow.storage.inspect import DeadLetter
+    from streamflow.storage.selection import Selection
 
 app = typer.Typer(help="Show the items that failed for good (dead letters).", no_args_is_help=True)
-StageOption = Annotated[str | None, typer.Option("--stage", metavar="STAGE", help="Only those of this stage.")]
 
 
 @app.command("list")
-def list_(workspace: WorkspaceOption = None, stage: StageOption = None, as_json: JsonOption = False) -> None:
+def list_(
+    workspace: WorkspaceOption = None,
+    stage: StageOption = None,
+    key: KeyOption = None,
+    error: ErrorOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    as_json: JsonOption = False,
+) -> None:
     """List the dead letters with their reasons, the latest first."""
-    from streamflow.storage import inspect
-
     folder = chosen(workspace)
-    found = inspect.dead_letters(folder, stage=stage)
+    listed(folder, selected(folder, stage, key, error, older_than, newer_than), as_json=as_json)
+
+
+def listed(folder: Path, selection: Selection, *, as_json: bool) -> int:
+    """Print dead letters; how many."""
+    from streamflow.storage.inspect import dead_letters
+
+    found = dead_letters(folder, selection)
     if as_json:
         give_json([_plain(letter) for letter in found])
     elif found:
         rows = [[one_line(letter.stage), one_line(letter.key), str(letter.attempts), _told(letter)] for letter in found]
         give(table(["stage", "key", "attempts", "reason"], rows, right=[2]))
     else:
-        tell("There are no dead letters.")
+        tell(none_of(selection))
+    return len(found)
+
+
+def none_of(selection: Selection) -> str:
+    from streamflow.storage.selection import ALL
+
+    return "There are no dead letters." if selection == ALL else "There are no dead letters that fit."
 
 
 @app.command()
@@ -45,13 +67,10 @@ def show(
     as_json: JsonOption = False,
 ) -> None:
     """Show all that is known of a dead letter: its record, its attempts, its whole error."""
-    from streamflow.storage import inspect
+    from streamflow.storage.inspect import dead_letters
 
     folder = chosen(workspace)
-    found = inspect.dead_letters(folder, stage=stage, key=key)
-    if not found:
-        # The key may have been copied from what we printed, with its control characters escaped.
-        found = [letter for letter in inspect.dead_letters(folder, stage=stage) if one_line(letter.key) == key]
+    found = dead_letters(folder, selected(folder, stage, key, None, None, None))
     if not found:
         raise UsageError(
             f"There is no dead letter with the key {key!r}. `streamflow dead list -w {folder}` lists them."

@@ -1,14 +1,16 @@
-"""`streamflow retry`: make dead letters pending again and run their pipeline."""
+"""`streamflow retry`: make dead letters pending again, and run their pipeline where no process does so already."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streamflow.cli.dead import StageOption
-from streamflow.cli.output import one_line, tell
+from streamflow.cli.dead import listed, none_of
+from streamflow.cli.letters import ErrorOption, KeyOption, NewerOption, OlderOption, StageOption, selected
+from streamflow.cli.output import count, give_json, one_line, tell
 from streamflow.cli.pipelines import find, find_by_own_name
 from streamflow.cli.run import JsonOption, QuietOption
 from streamflow.cli.workspaces import WorkspaceOption, chosen
@@ -16,6 +18,10 @@ from streamflow.errors import UsageError
 
 if TYPE_CHECKING:
     from streamflow.engine.pipeline import Pipeline
+    from streamflow.storage.selection import Selection
+
+_PATIENCE = 60.0
+"""Seconds that a process may take to make dead letters pending: each thousand of them is a commit."""
 
 
 def retry(
@@ -29,37 +35,66 @@ def retry(
     ] = None,
     workspace: WorkspaceOption = None,
     stage: StageOption = None,
-    key: Annotated[str | None, typer.Option("--key", metavar="KEY", help="Only the item with this key.")] = None,
+    key: KeyOption = None,
+    error: ErrorOption = None,
+    older_than: OlderOption = None,
+    newer_than: NewerOption = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list what would be tried again.")] = False,
     as_json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Try dead letters again: they become pending, then the pipeline runs without new input."""
+    """Try dead letters again: in the process that works in the workspace, else by a run without new input."""
+    folder = chosen(workspace)
+    selection = selected(folder, stage, key, error, older_than, newer_than)
+    if dry_run:
+        found = listed(folder, selection, as_json=as_json)
+        if found and not quiet:
+            tell(f"{count(found, 'item')} would be tried again.")
+    elif not _in_its_process(folder, selection, as_json=as_json, quiet=quiet):
+        _in_a_run(pipeline, folder, selection, as_json=as_json, quiet=quiet)
+
+
+def _in_its_process(folder: Path, selection: Selection, *, as_json: bool, quiet: bool) -> bool:
+    """Have the process that works in the workspace try again; False where there is none to ask."""
+    from streamflow.engine.control.client import ask
+    from streamflow.engine.control.messages import Requeued, Retry
+
+    answer = ask(folder, Retry(selection=selection), Requeued, timeout=_PATIENCE)
+    if answer is None:
+        return False
+    if as_json:
+        give_json({"workspace": str(folder.resolve()), "running": True, "requeued": answer.stages})
+    if not answer.stages:
+        tell(f"{none_of(selection)[:-1]}; nothing was done.")
+    elif not quiet:
+        tell(f"{_told(answer.stages)} The process that works in {folder} does so; `streamflow status` shows it.")
+    return True
+
+
+def _in_a_run(pipeline: str | None, folder: Path, selection: Selection, *, as_json: bool, quiet: bool) -> None:
     from streamflow.storage import inspect
 
-    folder = chosen(workspace)
-    letters = inspect.dead_letters(folder, stage=stage)
-    if key is not None:
-        letters = [letter for letter in letters if key in (letter.key, one_line(letter.key))]
+    letters = inspect.dead_letters(folder, selection, limit=1)
     found = _pipeline(pipeline, folder)
     known = [entry.name for entry in found.stages]
-    if stage is not None and stage not in known:
-        raise UsageError(f"The pipeline {found.name!r} has no stage {stage!r}; it has {', '.join(known)}.")
+    if selection.stage is not None and selection.stage not in known:
+        raise UsageError(f"The pipeline {found.name!r} has no stage {selection.stage!r}; it has {', '.join(known)}.")
     if not letters:
-        wanted = " that fit" if stage is not None or key is not None else ""
-        tell(f"There are no dead letters{wanted}; nothing was done.")
+        tell(f"{none_of(selection)[:-1]}; nothing was done.")
         return
 
     from streamflow.cli.session import Options, run_in_workspace
 
-    requeued: dict[str, int] = {}
-    for wanted_key in [None] if key is None else sorted({letter.key for letter in letters}):
-        for name, count in inspect.requeue(folder, stage=stage, key=wanted_key).items():
-            requeued[name] = requeued.get(name, 0) + count
+    requeued = inspect.requeue(folder, selection)
     if not quiet:
-        tell(f"Trying again: {', '.join(f'{count} of {name}' for name, count in requeued.items())}.")
+        tell(_told(requeued))
     raise typer.Exit(
         run_in_workspace(found, [], folder, Options(called=pipeline or found.name, quiet=quiet, as_json=as_json))
     )
+
+
+def _told(requeued: Mapping[str, int]) -> str:
+    return f"Trying again: {', '.join(f'{number:,} of {one_line(name)}' for name, number in requeued.items())}."
 
 
 def _pipeline(wanted: str | None, folder: Path) -> Pipeline:

@@ -11,7 +11,7 @@ import contextlib
 import heapq
 import itertools
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from streamflow.engine.channel import Channel, ChannelClosed
 from streamflow.storage.store import Item, Store
@@ -37,8 +37,10 @@ class Feeder:
         self._in_memory: set[int] = set()
         # While a page of due items is read: those that were in memory at any time since it was asked for.
         self._touched: set[int] | None = None
-        # Rows above this id are still to come from `resume`; it ends at infinity.
+        # Rows above this id, up to where `resume` ends, are still to come from there; at last it is infinite. It grows
+        # only while `paging` is held: so who makes rows pending meanwhile knows which of them `resume` will find.
         self._resumed_to = float("inf")
+        self.paging = asyncio.Lock()
         self._outside = 0
         self._next_outside = float("inf")
         self._changed = asyncio.Event()
@@ -70,6 +72,19 @@ class Feeder:
         if self._touched is not None:
             self._touched.add(item.id)
 
+    def requeued(self, ids: Sequence[int]) -> int:
+        """Rows of these ids became pending and due in the store while `paging` was held, and still is. How many of them
+        come from here on; `resume` finds the others."""
+        count = sum(not self._is_to_be_resumed(number) for number in ids)
+        if count:
+            self._outside += count
+            self._next_outside = min(self._next_outside, asyncio.get_running_loop().time())
+            self._changed.set()
+        return count
+
+    def _is_to_be_resumed(self, number: int) -> bool:
+        return self._resumed_to < number <= self._store.resume_to
+
     async def resume(self, found: Callable[[int], None], settled: Callable[[], Awaitable[None]]) -> None:
         """Put what was pending when the store was opened, page by page, beside live items.
 
@@ -80,21 +95,25 @@ class Feeder:
             await self._put_what_was_pending(found, settled)
 
     async def _put_what_was_pending(self, found: Callable[[int], None], settled: Callable[[], Awaitable[None]]) -> None:
-        after = 0
         self._resumed_to = 0
-        while page := await self._store.pending(self._stage, after=after, limit=PAGE):
+        while page := await self._next_page():
             found(len(page))
             for item in page:
-                after = self._resumed_to = item.id
                 delay = item.due - time.time() if item.due is not None else 0.0
-                if item.due is not None:
-                    self.remember(item)
                 if delay > 0:
                     self.park(item, delay)
                 else:
                     await self._channel.put(item)
             await settled()
-        self._resumed_to = float("inf")
+
+    async def _next_page(self) -> Sequence[Item]:
+        async with self.paging:
+            page = await self._store.pending(self._stage, after=int(self._resumed_to), limit=PAGE)
+            for item in page:
+                if item.due is not None:
+                    self.remember(item)
+            self._resumed_to = page[-1].id if page else float("inf")
+            return page
 
     async def retries(self) -> None:
         """Put parked items when they are due, for as long as the run is on."""
@@ -116,18 +135,23 @@ class Feeder:
                 _, _, item = heapq.heappop(self._parked)
                 await self._channel.put(item)
             if self._next_outside <= now:
-                await self._fetch(now)
+                if not self._channel.capacity and len(self._channel) >= PAGE:
+                    self._next_outside = now + 1.0  # no bound holds us up
+                else:
+                    await self._fetch(now)
 
     async def _fetch(self, now: float) -> None:
         """Put due items that wait in the store only."""
         # Rows of items in memory are due there too: ask for enough to see past them. The page tells how things stood
         # when it was read: an item that was in memory at any time since then may have ended meanwhile.
         self._touched = touched = set(self._in_memory)
-        page = await self._store.due(self._stage, until=time.time() + 1.0, limit=PAGE + len(touched))
+        limit = PAGE + len(touched)
+        page = await self._store.due(self._stage, until=time.time() + 1.0, limit=limit)
         self._touched = None
-        outside = [item for item in page if item.id not in touched and item.id <= self._resumed_to]
+        outside = [item for item in page if item.id not in touched and not self._is_to_be_resumed(item.id)]
         for item in outside:
             self._in_memory.add(item.id)
             self._outside -= 1
             await self._channel.put(item)
-        self._next_outside = now + 1.0 if self._outside else float("inf")
+        is_more = len(page) == limit and bool(outside)
+        self._next_outside = (now if is_more else now + 1.0) if self._outside else float("inf")

@@ -10,7 +10,8 @@ import json
 import re
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterator, Mapping
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,13 +20,16 @@ from typing import Any
 from streamflow.errors import DatabaseTooNew, UsageError, WorkspaceError
 from streamflow.storage import DATABASE
 from streamflow.storage.lock import WorkspaceLock
-from streamflow.storage.sqlite import APPLICATION_ID, SCHEMA, counted, foreign, refusal
+from streamflow.storage.selection import ALL, Selection, page
+from streamflow.storage.selection import requeue as mark_pending
+from streamflow.storage.sqlite import APPLICATION_ID, KEPT, SCHEMA, counted, foreign, refusal
 from streamflow.storage.store import Counts
 from streamflow.storage.tables import from_text, to_text
 
 RATE_WINDOW = 60.0
 """Seconds over which a stage's rate is counted."""
 
+_PAGE = 1000
 _OPAQUE = re.compile(r"[0-9a-f]{32,}$|\[")
 _DEAD = (
     "SELECT stage, key, attempts, error, admitted, started, ended, record FROM streamflow_items WHERE state = 'dead'"
@@ -120,11 +124,9 @@ def overview(workspace: Path, *, now: float | None = None) -> Overview:
     )
 
 
-def dead_letters(
-    workspace: Path, *, stage: str | None = None, key: str | None = None, limit: int | None = None
-) -> list[DeadLetter]:
+def dead_letters(workspace: Path, selection: Selection = ALL, *, limit: int | None = None) -> list[DeadLetter]:
     """Dead letters, the latest first. Raises WorkspaceError."""
-    where, parameters = _selection(stage, key)
+    where, parameters = selection.where()
     with _reading(workspace) as connection:
         rows = connection.execute(
             f"{_DEAD}{where} ORDER BY ended DESC, id DESC LIMIT ?", (*parameters, -1 if limit is None else limit)
@@ -155,23 +157,26 @@ def contents(workspace: Path) -> dict[str, list[tuple[Any, ...]]]:
     return found
 
 
-def requeue(workspace: Path, *, stage: str | None = None, key: str | None = None) -> dict[str, int]:
+def requeue(workspace: Path, selection: Selection = ALL) -> dict[str, int]:
     """Make dead letters pending again, with all their attempts; how many of each stage.
 
     Raises WorkspaceLocked while a run is on, and WorkspaceError.
     """
-    where, parameters = _selection(stage, key)
+    counts: Counter[str] = Counter()
+    after = 0
     with _mending(workspace) as connection:
-        rows = connection.execute(
-            f"SELECT stage, count(*) FROM streamflow_items WHERE state = 'dead'{where} GROUP BY stage",  # noqa: S608
-            parameters,
-        ).fetchall()
-        connection.execute(
-            "UPDATE streamflow_items SET state = 'pending', attempts = 0, started = NULL, ended = NULL, due = NULL, "  # noqa: S608
-            f"error = NULL WHERE state = 'dead'{where}",
-            parameters,
-        )
-    return {from_text(name): count for name, count in rows}
+        while found := connection.execute(*page(selection, after=after, limit=_PAGE)).fetchall():
+            after = found[-1][0]
+            counts.update(from_text(stage) for _, stage in mark_pending(connection, [row[0] for row in found], None))
+    return dict(counts)
+
+
+def kept(workspace: Path, prefix: str) -> dict[str, str]:
+    """Kept texts whose names begin with `prefix`, by the rest of their names. Raises WorkspaceError."""
+    start = f"{KEPT}{prefix}"
+    with _reading(workspace) as connection:
+        rows = connection.execute("SELECT name, value FROM streamflow_meta ORDER BY name").fetchall()
+    return {name.removeprefix(start): text for name, text in rows if name.startswith(start)}
 
 
 def drop_pending(workspace: Path, stage: str) -> int:
@@ -202,11 +207,6 @@ def move_pending(workspace: Path, stage: str, to: str) -> Moved:
             "DELETE FROM streamflow_items WHERE state = 'pending' AND stage = :stage", names
         ).rowcount
     return Moved(moved, known)
-
-
-def _selection(stage: str | None, key: str | None) -> tuple[str, Sequence[str]]:
-    given = [(name, value) for name, value in (("stage", stage), ("key", key)) if value is not None]
-    return "".join(f" AND {name} = ?" for name, _ in given), [to_text(value) for _, value in given]
 
 
 def _names(connection: sqlite3.Connection) -> list[str]:

@@ -13,6 +13,7 @@ from typing import Any
 from streamflow.errors import StorageError, told
 from streamflow.record import Key, RecordType, record_type
 from streamflow.storage.inflight import InFlight
+from streamflow.storage.selection import Selection
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 
 
@@ -99,9 +100,16 @@ class MemoryStore:
     async def retract(self) -> int:
         return 0
 
+    @property
+    def resume_to(self) -> int:
+        return 0
+
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
         waiting = [item for item in self._live[stage].values() if item.due is not None and item.due <= until]
         return sorted(waiting, key=lambda item: item.due or 0.0)[:limit]
+
+    async def requeue(self, selection: Selection, *, after: int, limit: int, due: float) -> Sequence[int]:
+        return ()  # they are in no journal
 
     async def counts(self) -> Mapping[str, Counts]:
         return {

@@ -33,6 +33,7 @@ from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.journal import Epoch, Journal
 from streamflow.storage.parents import Parents
 from streamflow.storage.patience import Patience
+from streamflow.storage.selection import Selection, page, requeue
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 from streamflow.storage.suspects import Verdict, judge
@@ -49,7 +50,7 @@ APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the
 PAGE = 2_000
 """Rows of a table that are read at once: no read transaction lasts long, and the loop goes on between two."""
 
-_KEPT = "kept:"
+KEPT = "kept:"
 """Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
 _SLICE = 1.0
 """Seconds that SQLite waits for another's lock in one call: between two of them a run can be stopped."""
@@ -121,7 +122,7 @@ class SqliteStore:
         self._patience = patience if patience is not None else Patience(path.parent)
         self._stack = AsyncExitStack()
         self._stages: Mapping[str, tuple[RecordType, int]] = {}
-        self._resume_to = 0
+        self.resume_to = 0
         self._refresh = False  # of the next epoch
 
     async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
@@ -169,7 +170,7 @@ class SqliteStore:
         takers = Takers.read(meta, plan.stages, plan.produced)
         by_name = {kind.name: tables[kind.table] for kind in plan.tables if kind.table}
         (top,) = await _one(connection, "SELECT coalesce(max(id), 0) FROM streamflow_items")
-        self._resume_to = top
+        self.resume_to = top
         journal = Journal(
             plan.stages,
             tables,
@@ -297,13 +298,13 @@ class SqliteStore:
         return self._in_flight
 
     def resume_from_here(self) -> None:
-        self._resume_to = self._writer.journal.next_id - 1
+        self.resume_to = self._writer.journal.next_id - 1
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
         rows = await self._read(
             "SELECT id, record, attempts, due FROM streamflow_items "
             "WHERE id > ? AND id <= ? AND stage = ? AND state = 'pending' ORDER BY id LIMIT ?",
-            (after, self._resume_to, stage, limit),
+            (after, self.resume_to, stage, limit),
         )
         return [self._item(stage, row) for row in rows]
 
@@ -314,6 +315,15 @@ class SqliteStore:
             (stage, until, limit),
         )
         return [self._item(stage, row) for row in rows]
+
+    async def requeue(self, selection: Selection, *, after: int, limit: int, due: float) -> Sequence[int]:
+        while found := await self._read(*page(selection, after=after, limit=limit)):
+            ids = [number for number, _ in found]
+            # Read before the transaction: it may be long, and nobody else may write meanwhile.
+            if done := await self._writer.transact(partial(requeue, ids=ids, due=due), is_seen=False):
+                return [number for number, _ in done]
+            after = ids[-1]
+        return ()
 
     async def counts(self) -> Mapping[str, Counts]:
         rows = await self._read("SELECT stage, state, count(*) FROM streamflow_items GROUP BY stage, state", ())
@@ -332,9 +342,9 @@ class SqliteStore:
         records: list[Any] = []
         after: tuple[Any, ...] = ()
         while True:
-            page = await self._read(table.select_page(present, is_first=not after), (*after, PAGE))
-            records += map(table.record, page)
-            if len(page) < PAGE:
+            found = await self._read(table.select_page(present, is_first=not after), (*after, PAGE))
+            records += map(table.record, found)
+            if len(found) < PAGE:
                 return records
             after = table.key(records[-1])
 
@@ -346,12 +356,12 @@ class SqliteStore:
         await self._writer.finalized(changes)
 
     async def keep(self, texts: Mapping[str, str]) -> None:
-        await self._writer.keep({f"{_KEPT}{name}": text for name, text in texts.items()})
+        await self._writer.keep({f"{KEPT}{name}": text for name, text in texts.items()})
 
     async def kept(self, prefix: str) -> Mapping[str, str]:
         rows = await self._read("SELECT name, value FROM streamflow_meta", ())
-        start = f"{_KEPT}{prefix}"
-        return {name.removeprefix(_KEPT): text for name, text in rows if name.startswith(start)}
+        start = f"{KEPT}{prefix}"
+        return {name.removeprefix(KEPT): text for name, text in rows if name.startswith(start)}
 
     def differences(self) -> Iterable[Difference]:
         found = list(self._writer.differences)

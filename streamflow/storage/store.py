@@ -19,6 +19,7 @@ import msgspec
 
 from streamflow.record import Key, RecordType
 from streamflow.storage.inflight import InFlight
+from streamflow.storage.selection import Selection
 
 
 class State(StrEnum):
@@ -201,8 +202,19 @@ class Store(Protocol):
         quiet.
         """
 
+    @property
+    def resume_to(self) -> int:
+        """The highest id that `pending` gives."""
+
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
         """Pending items whose retry time is not after `until`, earliest first."""
+
+    async def requeue(self, selection: Selection, *, after: int, limit: int, due: float) -> Sequence[int]:
+        """Make the next dead letters by id pending again, due at that time, with all their attempts: at most `limit`
+        above the id `after`. Their ids; none where there are no more.
+
+        Raises StorageError when they cannot be.
+        """
 
     async def counts(self) -> Mapping[str, Counts]:
         """Items by stage and state."""

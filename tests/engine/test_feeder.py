@@ -22,6 +22,7 @@ class Journal:
     """Just the part of a durable store that a feeder reads. Times are those of the loop's clock."""
 
     durable = True
+    resume_to = 10**9
 
     def __init__(self) -> None:
         self.rows: dict[int, float | None] = {}
@@ -135,6 +136,38 @@ def test_what_an_earlier_run_left_comes_once_each_whether_due_or_not() -> None:
         assert feeder.parked == 0
 
     feed(scenario)
+
+
+def test_what_is_requeued_comes_page_by_page_without_a_pause() -> None:
+    async def scenario(journal: Journal, feeder: Feeder, channel: Channel[Item]) -> None:
+        count = 4 * PAGE
+        for number in range(1, count + 1):
+            journal.add(number, 0.0)
+        assert feeder.requeued(range(1, count + 1)) == count == feeder.parked
+        taken = await take(journal, feeder, channel, count)
+        assert Counter(key for key, _ in taken) == Counter(map(str, range(1, count + 1)))
+        assert taken[-1][1] < 1.0
+        assert (feeder.parked, len(channel), journal.reads) == (0, 0, 4)
+
+    feed(scenario)
+
+
+def test_what_is_requeued_fills_no_channel_without_a_bound() -> None:
+    async def main() -> None:
+        journal, channel = Journal(), Channel[Item](0)
+        feeder = Feeder("stage", cast("Store", journal), channel, ROOM)
+        retries = asyncio.create_task(feeder.retries())
+        for number in range(1, 4 * PAGE + 1):
+            journal.add(number, 0.0)
+        feeder.requeued(range(1, 4 * PAGE + 1))
+        await asyncio.sleep(0.9)
+        assert len(channel) == PAGE
+        await asyncio.sleep(10)
+        assert len(channel) == PAGE
+        retries.cancel()
+        await asyncio.gather(retries, return_exceptions=True)
+
+    run_virtual(main())
 
 
 def test_a_feeder_with_nothing_parked_reads_nothing() -> None:

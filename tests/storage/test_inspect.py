@@ -11,6 +11,7 @@ from streamflow.errors import DatabaseDamaged, DatabaseTooNew, WorkspaceError, W
 from streamflow.record import record, record_type
 from streamflow.storage import inspect
 from streamflow.storage.lock import WorkspaceLock
+from streamflow.storage.selection import Selection
 from streamflow.storage.sqlite import APPLICATION_ID, SqliteStore
 from streamflow.storage.store import Completion, Item, Plan, State
 
@@ -63,8 +64,8 @@ async def test_dead_letters_come_latest_first_and_by_stage_or_key(tmp_path: Path
         ("tell", "one is bad"),
         ("count", "two is bad"),
     ]
-    assert [letter.key for letter in inspect.dead_letters(tmp_path, stage="count")] == ["2"]
-    assert inspect.dead_letters(tmp_path, stage="count", key="1") == []
+    assert [letter.key for letter in inspect.dead_letters(tmp_path, Selection(stage="count"))] == ["2"]
+    assert inspect.dead_letters(tmp_path, Selection(stage="count", keys=("1",))) == []
     assert len(inspect.dead_letters(tmp_path, limit=1)) == 1
 
 
@@ -78,7 +79,7 @@ async def test_tables_are_counted_and_their_contents_told_without_times(tmp_path
 @pytest.mark.asyncio
 async def test_requeued_items_are_pending_with_all_their_attempts(tmp_path: Path) -> None:
     await filled(tmp_path)
-    assert inspect.requeue(tmp_path, stage="count") == {"count": 1}
+    assert inspect.requeue(tmp_path, Selection(stage="count")) == {"count": 1}
     assert by_stage(tmp_path) == {"count": (2, 1, 0, 0), "tell": (1, 0, 0, 1)}
     store = SqliteStore(tmp_path / "streamflow.db")
     await store.open(PLAN)

@@ -22,7 +22,9 @@ from streamflow.engine.control.messages import (
     Limits,
     LimitStates,
     Pause,
+    Requeued,
     Resume,
+    Retry,
     StageNow,
     Standing,
     Status,
@@ -30,11 +32,13 @@ from streamflow.engine.control.messages import (
 from streamflow.engine.control.place import listening
 from streamflow.engine.control.server import serve
 from streamflow.engine.pool import Pool
+from streamflow.engine.requeue import requeue
 from streamflow.engine.run import Run
 from streamflow.errors import UsageError
 from streamflow.events import DRAINED, ControlUnavailable, Hook
 from streamflow.limits.registry import Registry
 from streamflow.observe.stats import Observer
+from streamflow.storage.selection import Selection
 from streamflow.storage.store import Store
 
 
@@ -66,6 +70,7 @@ class Answers:
 
     def __init__(self, run: Run, store: Store, limits: Registry) -> None:
         self._run = run
+        self._store = store
         self._limits = limits
         self._since = time.time()
         self._started = time.monotonic()
@@ -86,6 +91,8 @@ class Answers:
                 return self._resume(stage)
             case Drain():
                 return self._drain()
+            case Retry(selection=selection):
+                return await self._retry(selection)
 
     def _standing(self) -> Standing:
         run, view = self._run, self._observer.look(time.monotonic())
@@ -149,15 +156,24 @@ class Answers:
         self._run.stop(DRAINED)
         return Done(True)
 
+    async def _retry(self, selection: Selection) -> Requeued:
+        if selection.stage is not None:
+            self._pool(selection.stage)
+        self._check_running()
+        return Requeued(await requeue(selection, self._store, self._run.pools, self._run.tally))
+
     def _pool(self, stage: str) -> Pool:
         """Raises UsageError where there is no such stage, or it takes nothing more or nothing yet."""
         run = self._run
         names = [each.name for each in run.pipeline.stages]
         if stage not in names:
             raise UsageError(f"The pipeline {run.pipeline.name!r} has no stage {stage!r}; it has {', '.join(names)}.")
-        if run.state != "running":
-            raise UsageError(f"The run is {run.state}: it takes no requests that change it. Ask again later.")
+        self._check_running()
         return run.pools[stage]
+
+    def _check_running(self) -> None:
+        if self._run.state != "running":
+            raise UsageError(f"The run is {self._run.state}: it takes no requests that change it. Ask again later.")
 
 
 def _active(pool: Pool) -> int:

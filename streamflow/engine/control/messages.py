@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from streamflow.errors import ControlError, UsageError
+from streamflow.storage.selection import Selection
 
 VERSION = 1
 """Of the requests and answers. It grows when a request or an answer means something else than before."""
@@ -58,7 +59,13 @@ class Drain(Request, tag="drain", frozen=True):
     """Stop as at the first signal. Answered by `Done`."""
 
 
-AnyRequest = Status | Health | Limits | Pause | Resume | Drain
+class Retry(Request, tag="retry", frozen=True):
+    """Try dead letters again. Answered by `Requeued`."""
+
+    selection: Selection
+
+
+AnyRequest = Status | Health | Limits | Pause | Resume | Drain | Retry
 
 
 class StageNow(msgspec.Struct, frozen=True):
@@ -110,6 +117,12 @@ class Done(msgspec.Struct, frozen=True):
     """`changed` is False where it was so already."""
 
     changed: bool
+
+
+class Requeued(msgspec.Struct, frozen=True):
+    """How many items of each stage are pending again."""
+
+    stages: dict[str, int]
 
 
 class _Versioned(msgspec.Struct, frozen=True):
