@@ -10,7 +10,22 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from streamflow.cli import bench, dead, demo, doctor, export, graph, journal, retry, run, simulate, status, steer, watch
+from streamflow.cli import (
+    bench,
+    dead,
+    demo,
+    doctor,
+    export,
+    graph,
+    journal,
+    limits,
+    retry,
+    run,
+    simulate,
+    status,
+    steer,
+    watch,
+)
 from streamflow.cli.output import open_missing_streams, silence, tell
 from streamflow.errors import ControlError, UsageError
 
@@ -26,6 +41,7 @@ app = typer.Typer(
 app.command()(run.run)
 app.command()(watch.watch)
 app.command()(status.status)
+app.command()(limits.limits)
 app.command()(steer.health)
 app.command()(steer.pause)
 app.command()(steer.resume)

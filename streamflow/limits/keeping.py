@@ -14,7 +14,8 @@ from streamflow.limits.limit import Limit
 from streamflow.limits.rates import Kept
 from streamflow.limits.registry import Registry
 
-_PREFIX = "limit:"
+PREFIX = "limit:"
+"""Begins the names of the texts."""
 _PATIENCE = 1.0
 """Seconds until what could not be saved is tried again."""
 
@@ -30,8 +31,8 @@ class Keeper(Protocol):
 @asynccontextmanager
 async def keeping(limits: Registry, keeper: Keeper) -> AsyncIterator[None]:
     """Keep what these limits use, from here on until the end of the block."""
-    found = await keeper.kept(_PREFIX)
-    limits.each(lambda limit: limit.begin_keeping(_read(found.get(_PREFIX + limit.name))))
+    found = await keeper.kept(PREFIX)
+    limits.each(lambda limit: limit.begin_keeping(read(found.get(PREFIX + limit.name))))
     ending = asyncio.Event()
     task = asyncio.create_task(_keep_up(limits, keeper, ending), name="streamflow limits")
     try:
@@ -55,7 +56,7 @@ async def _save(keeper: Keeper, limits: list[Limit], ending: asyncio.Event) -> N
     """Save, and let the calls go that wait for it. Where that fails they wait on, and it is tried again."""
     while limits:
         taken = {limit.name: limit.keep(ahead=not ending.is_set()) for limit in limits}
-        texts = {_PREFIX + name: msgspec.json.encode(kept).decode() for name, (kept, _) in taken.items()}
+        texts = {PREFIX + name: msgspec.json.encode(kept).decode() for name, (kept, _) in taken.items()}
         try:
             await keeper.keep(texts)
         except WriterStopped:
@@ -70,7 +71,7 @@ async def _save(keeper: Keeper, limits: list[Limit], ending: asyncio.Event) -> N
         return
 
 
-def _read(text: str | None) -> Kept | None:
+def read(text: str | None) -> Kept | None:
     """What was kept. Of what cannot be read it is only known that calls were made."""
     try:
         return None if text is None else msgspec.json.decode(text, type=Kept)
