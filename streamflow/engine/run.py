@@ -102,6 +102,9 @@ class Run:
         self._lone = sequential
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
+        # Held while a run at rest makes good what it owes, and while dead letters are called back into it: what the
+        # former resumes must be none that the latter brings.
+        self.resting = asyncio.Lock()
         self._renewed = asyncio.Event()
         self._stopped_by: str | None = None
         self._error: Exception | None = None
@@ -435,9 +438,10 @@ class Run:
         if not self._daemon:
             while self._state == "running":
                 await tally.wait(lambda: tally.quiet)
-                await self._quiet.make_good(self._resume)
-                if tally.quiet:  # else dead letters were called back meanwhile
-                    self._state = "stopping"
+                async with self.resting:
+                    if tally.quiet:  # else dead letters were called back meanwhile
+                        await self._quiet.make_good(self._resume)
+                        self._state = "stopping"
             return
         loop = asyncio.get_running_loop()
         tally.emptied = loop.time()  # what an earlier run left is fed first

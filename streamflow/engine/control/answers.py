@@ -159,6 +159,10 @@ class Answers:
     async def _retry(self, selection: Selection) -> Requeued:
         if selection.stage is not None:
             self._pool(selection.stage)
+        async with self._run.resting:
+            return await self._requeue(selection)
+
+    async def _requeue(self, selection: Selection) -> Requeued:
         self._check_running()
         return Requeued(await requeue(selection, self._store, self._run.pools, self._run.tally))
 
