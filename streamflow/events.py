@@ -115,6 +115,31 @@ class LimitPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerOpened:
+    """An API is away: its calls wait, but for a probe now and then. `error` is what the last call met."""
+
+    limit: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerClosed:
+    """The API has answered again, after so many seconds."""
+
+    limit: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyChanged:
+    """So many calls of the API may be in flight now; None: any number. Told every ten seconds at most."""
+
+    limit: str
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class StageCaughtUp:
     """A stage is given items that no source brought: records from before it was there, or stale ones.
 
@@ -197,6 +222,9 @@ Event = (
     | StageStuck
     | LoopBlocked
     | LimitPaused
+    | BreakerOpened
+    | BreakerClosed
+    | ConcurrencyChanged
     | StorageBlocked
     | StorageResumed
     | StageCaughtUp

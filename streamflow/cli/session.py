@@ -23,9 +23,10 @@ from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
-from streamflow.errors import CredentialsRefused, ServiceError, UsageError
+from streamflow.errors import CredentialsRefused, ServiceError, Unavailable, UsageError
 from streamflow.events import (
     DRAINED,
+    BreakerOpened,
     ControlUnavailable,
     Draining,
     Event,
@@ -307,16 +308,17 @@ class _Session:
         """What a source, a finalizer, the store or the engine itself raised."""
         log.info("run_failed", exc_info=error)
         self._log.flush()
+        code = _error_code(error) if isinstance(error, CredentialsRefused | Unavailable) else FAILED
         lines = [
-            f"Error: {self._pipeline.name} failed: {type(error).__name__}: {error}",
+            f"Error: {self._pipeline.name} failed: {_why(error)}",
             "What was committed is kept; the same command goes on from there.",
         ]
         if self._log.path is not None and self._log.path.exists():
             lines.append(f"The whole story is in {self._log.path}.")
         tell(self._log.redact.text("\n".join(lines)))
         if self._options.as_json:
-            give_json({"pipeline": self._pipeline.name, "outcome": "failed", "exit_code": FAILED, "error": str(error)})
-        return FAILED
+            give_json({"pipeline": self._pipeline.name, "outcome": "failed", "exit_code": code, "error": str(error)})
+        return code
 
     def _report(self, summary: Summary, limits: Sequence[LimitState]) -> reports.Report:
         found = inspect.overview(self._workspace)
@@ -367,6 +369,11 @@ def _why(error: Exception) -> str:
             f"{str(error).rstrip('.')}. Nothing is lost. Set the credentials in [services.{name}] of streamflow.toml "
             f"or in STREAMFLOW_SERVICES__{name.upper()}__API_KEY, and run it again"
         )
+    if isinstance(error, Unavailable):
+        return (
+            f"{error}. Nothing is lost: run it again when {error.service} is back. How long a run waits for a service "
+            "is the setting outage"
+        )
     return f"{type(error).__name__}: {error}"
 
 
@@ -379,7 +386,9 @@ def _line_for(event: Event) -> tuple[str, str]:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     if isinstance(event, ItemSkipped | ItemRetried):
         return "debug" if isinstance(event, ItemSkipped) else "info", name
-    noteworthy = isinstance(event, ItemDied | LimitPaused | StorageBlocked | ControlUnavailable) or name in (
+    noteworthy = isinstance(
+        event, ItemDied | LimitPaused | BreakerOpened | StorageBlocked | ControlUnavailable
+    ) or name in (
         "contents_differ",
         "stage_stuck",
         "loop_blocked",

@@ -64,7 +64,7 @@ class Context:
             limit=self._limit(service),
             max_bytes=self.settings.download.max_bytes,
             allow_private=self.settings.download.allow_private,
-            base_url=given.base_url or service.base_url or None,
+            base_url=(given.base_url or service.base_url) if service.base_url else None,
             email=given.email,
             **timeout,  # type: ignore[arg-type]
         )
@@ -82,5 +82,6 @@ class Context:
             concurrency=service.concurrency,
             burst=service.burst,
             windows=service.windows,
+            adaptive=service.adaptive,
             configured=Allowance(given.rate, given.per, given.concurrency, given.burst, windows),
         )

@@ -70,7 +70,7 @@ async def run_pipeline(
         files = FileStore(workspace / "files", patience=patience)
         await files.sweep()
         session = await stack.enter_async_context(open_session())
-        limits = Registry(hook=hook)
+        limits = Registry(hook=hook, outage=float("inf") if watching else settings.outage)
         context = Context(workspace, settings, session, limits, files)
         resources: dict[type[Any], Any] = {Context: context, Inputs: inputs, Reader: Reader(store)}
         for kind in pipeline.resources:

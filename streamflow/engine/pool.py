@@ -279,8 +279,8 @@ class Pool:
             self._shared.hook(ItemSkipped(self.stage.name, str(item.key), error.reason))
             return
         match self._decide(error, item):
-            case Again(delay):
-                item.attempts += 1
+            case Again(delay, counted):
+                item.attempts += counted
                 self.retries += 1
                 due = time.time() + delay
                 self.feeder.remember(item)  # before it can be read: else it would be fetched while it is here

@@ -359,3 +359,40 @@ async def test_no_proxy_is_taken_from_the_environment(tmp_path: Path, monkeypatc
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     async with serving(answering(PDF)) as base, downloader(base) as files:
         assert (await files.fetch(str(base), tmp_path / "part")).size == len(PDF)
+
+
+async def refused_port() -> URL:
+    """An address at which nobody listens."""
+    async with serving(answering(b"")) as base:
+        return base
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_dead_host_opens_the_breaker_only_where_it_is_the_services_own(tmp_path: Path, own: bool) -> None:
+    limit, dead = Limit("arxiv", random=lambda: 0.5), await refused_port()
+    errors: list[ServiceError] = []
+    async with (
+        serving(answering(PDF)) as base,
+        downloader(base, dead, limit=limit, base_url=str(dead) if own else None) as files,
+    ):
+        for _ in range(5):
+            with pytest.raises(Unreachable) as caught:
+                await files.fetch(str(dead), tmp_path / "part")
+            errors.append(caught.value)
+        assert limit.snapshot().breaker == ("open" if own else "closed")
+        assert errors[-1].outage is own
+        if not own:
+            await files.fetch(str(base), tmp_path / "part")
+    assert all(not error.outage for error in errors[:-1])
+
+
+async def test_other_hosts_than_the_services_own_neither_open_nor_close_its_breaker(tmp_path: Path) -> None:
+    limit, dead = Limit("arxiv", random=lambda: 0.5), await refused_port()
+    async with (
+        serving(answering(PDF)) as base,
+        downloader(base, dead, limit=limit, base_url=str(base)) as files,
+    ):
+        for _ in range(8):
+            with pytest.raises(Unreachable):
+                await files.fetch(str(dead), tmp_path / "part")
+        assert limit.snapshot().breaker == "closed"
