@@ -15,6 +15,8 @@ from streamflow.cli.workspaces import WorkspaceOption, chosen
 from streamflow.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streamflow.storage.inspect import DeadLetter
 
 app = typer.Typer(help="Show the items that failed for good (dead letters).", no_args_is_help=True)
@@ -27,6 +29,7 @@ def list_(workspace: WorkspaceOption = None, stage: StageOption = None, as_json:
     from streamflow.storage import inspect
 
     folder = chosen(workspace)
+    _check_stage(folder, stage)
     found = inspect.dead_letters(folder, stage=stage)
     if as_json:
         give_json([_plain(letter) for letter in found])
@@ -48,6 +51,7 @@ def show(
     from streamflow.storage import inspect
 
     folder = chosen(workspace)
+    _check_stage(folder, stage)
     found = inspect.dead_letters(folder, stage=stage, key=key)
     if not found:
         # The key may have been copied from what we printed, with its control characters escaped.
@@ -67,6 +71,15 @@ def show(
         give(f"ended     {_time(letter.ended)}")
         give(f"reason    {letter.error}")
         give(f"record    {json.dumps(_record(letter), indent=2, ensure_ascii=False)}")
+
+
+def _check_stage(folder: Path, stage: str | None) -> None:
+    """Refuse a stage that neither the last run's pipeline nor any item has."""
+    from streamflow.storage import inspect
+
+    known = list(inspect.overview(folder).stages)
+    if stage is not None and stage not in known:
+        raise UsageError(f"The workspace {folder} knows no stage {stage!r}; it knows {', '.join(known) or 'none yet'}.")
 
 
 def _plain(letter: DeadLetter) -> dict[str, Any]:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from streamflow.cli.dead import StageOption
-from streamflow.cli.output import one_line, tell
+from streamflow.cli.output import count, one_line, tell
 from streamflow.cli.pipelines import find, find_by_own_name
 from streamflow.cli.run import JsonOption, QuietOption
 from streamflow.cli.workspaces import WorkspaceOption, chosen
@@ -42,21 +44,35 @@ def retry(
         letters = [letter for letter in letters if key in (letter.key, one_line(letter.key))]
     found = _pipeline(pipeline, folder)
     known = [entry.name for entry in found.stages]
+    # Made pending, those of a stage that is gone would keep every later run from starting.
+    gone = Counter(letter.stage for letter in letters if letter.stage not in known)
+    hints = [
+        f"The pipeline {found.name!r} has no stage {name!r}, so its {count(number, 'dead letter')} stay as they are. "
+        f"`streamflow journal move --dead --stage {shlex.quote(name)} --to STAGE` gives them to another stage, "
+        "`streamflow journal drop --dead --stage …` drops them."
+        for name, number in gone.items()
+    ]
     if stage is not None and stage not in known:
-        raise UsageError(f"The pipeline {found.name!r} has no stage {stage!r}; it has {', '.join(known)}.")
+        there = f"The pipeline {found.name!r} has no stage {stage!r}; it has {', '.join(known)}."
+        raise UsageError(" ".join(hints) or there)
+    for hint in hints:
+        tell(hint)
+    letters = [letter for letter in letters if letter.stage in known]
     if not letters:
-        wanted = " that fit" if stage is not None or key is not None else ""
+        wanted = " that fit" if stage is not None or key is not None or gone else ""
         tell(f"There are no dead letters{wanted}; nothing was done.")
         return
 
     from streamflow.cli.session import Options, run_in_workspace
 
     requeued: dict[str, int] = {}
-    for wanted_key in [None] if key is None else sorted({letter.key for letter in letters}):
-        for name, count in inspect.requeue(folder, stage=stage, key=wanted_key).items():
-            requeued[name] = requeued.get(name, 0) + count
+    for letter_stage, letter_key in dict.fromkeys(
+        (letter.stage, None if key is None else letter.key) for letter in letters
+    ):
+        for name, number in inspect.requeue(folder, stage=letter_stage, key=letter_key).items():
+            requeued[name] = requeued.get(name, 0) + number
     if not quiet:
-        tell(f"Trying again: {', '.join(f'{count} of {name}' for name, count in requeued.items())}.")
+        tell(f"Trying again: {', '.join(f'{number} of {name}' for name, number in requeued.items())}.")
     raise typer.Exit(
         run_in_workspace(found, [], folder, Options(called=pipeline or found.name, quiet=quiet, as_json=as_json))
     )

@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamflow.engine.context import Context
-from streamflow.engine.stage import Signature, Stage, read_signature
+from streamflow.engine.stage import Signature, Stage, check_function, check_name, read_signature, shown
 from streamflow.errors import (
     CycleError,
     DuplicateName,
     MissingInput,
     MissingResource,
     NotImportable,
+    PipelineError,
+    StageSignatureError,
     WrongResource,
 )
 from streamflow.record import RecordType, record_type
@@ -62,6 +64,8 @@ class Pipeline:
     adapt: Callable[[Pipeline, Settings], Pipeline] | None = None
 
     def __post_init__(self) -> None:
+        check_name(self.name, "pipeline")
+        self._check_parts()
         self._check_names()
         self._check_inputs()
         self._check_cycles()
@@ -73,7 +77,10 @@ class Pipeline:
             self._check_resources(f"source {source.__name__!r}", signature, "loop")
         for finalizer in self.finalizers:
             where = f"finalizer {finalizer.__name__!r}"
-            self._check_resources(where, read_signature(finalizer, where), "loop")
+            signature = read_signature(finalizer, where)
+            if signature.takes is not None:
+                raise StageSignatureError(f"{where} takes a record, and is given none: put `*,` before its resources")
+            self._check_resources(where, signature, "loop")
 
     @cached_property
     def source_signatures(self) -> tuple[Signature, ...]:
@@ -132,6 +139,44 @@ class Pipeline:
             for taker in self.routes[kind] or (kind.__name__,)
         ]
 
+    def _check_parts(self) -> None:
+        """Each part is a list of the right things."""
+        for part in ("sources", "stages", "resources", "finalizers", "services", "simulated"):
+            given = getattr(self, part)
+            if not isinstance(given, Sequence) or isinstance(given, str):  # an iterator would be used up by one look
+                raise PipelineError(f"pipeline {self.name!r}: {part} must be a list, not {given!r}: write {part}=[…]")
+        where = f"pipeline {self.name!r}"
+        stages: Sequence[object] = self.stages
+        for stage in stages:
+            if not isinstance(stage, Stage):
+                name = getattr(stage, "__name__", "…")
+                raise PipelineError(f"{where} has {stage!r} among its stages: write Stage({name})")
+        sources: Sequence[Any] = self.sources
+        for source in sources:
+            if inspect.isasyncgen(source):
+                name = source.__name__
+                raise StageSignatureError(
+                    f"{where}: the source {name!r} is called; give the function, sources=[{name}]"
+                )
+            check_function(source, f"a source of {where}", "sources=[function]")
+            if inspect.iscoroutinefunction(source) or inspect.isgeneratorfunction(source):
+                raise StageSignatureError(
+                    f"source {source.__name__!r} must be an async generator: `async def`, `yield`, and annotate it "
+                    "`-> AsyncIterator[…]`"
+                )
+        for finalizer in self.finalizers:
+            check_function(finalizer, f"a finalizer of {where}", "finalizers=[function]")
+            if not inspect.iscoroutinefunction(finalizer):
+                raise StageSignatureError(
+                    f"finalizer {finalizer.__name__!r} must be an `async def` that yields nothing"
+                )
+        kinds: Sequence[object] = self.resources
+        for kind in kinds:
+            if not isinstance(kind, type):
+                raise WrongResource(
+                    f"{where} has {kind!r} among its resources: give the class, which is made with the run's Context"
+                )
+
     def _check_names(self) -> None:
         for what, names in (
             ("stages", [stage.name for stage in self.stages]),
@@ -185,8 +230,8 @@ class Pipeline:
         for name, kind in signature.resources.items():
             if kind not in (*self.resources, *PROVIDED):
                 raise MissingResource(
-                    f"{where} asks for {name}: {kind.__qualname__}, which pipeline {self.name!r} does not provide; "
-                    f"add {kind.__qualname__} to its resources"
+                    f"{where} asks for {name}: {shown(kind)}, which pipeline {self.name!r} does not provide; "
+                    f"add {shown(kind)} to its resources"
                 )
             if runs_in != "loop" and not hasattr(kind, "__enter__"):
                 raise WrongResource(

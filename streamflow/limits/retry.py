@@ -31,6 +31,7 @@ from streamflow.errors import (
     HeldAcrossYield,
     Overloaded,
     PermanentError,
+    PipelineError,
     Reject,
     RetryLater,
     ServiceError,
@@ -72,17 +73,26 @@ Decision = Again | GiveUp | Stop
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a stage's items are tried: `attempts` in all, `base` and `cap` in seconds."""
+    """How often a stage's items are tried: `attempts` in all, `base` and `cap` in seconds.
+
+    Raises PipelineError for numbers that make no policy.
+    """
 
     attempts: int = 5
     base: float = 1.0
     cap: float = 300.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts counts the first try too, so it is at least 1, not {self.attempts!r}")
-        if not 0 <= self.base <= self.cap < float("inf"):
-            raise ValueError(f"0 <= base <= cap (seconds) must hold, not base={self.base}, cap={self.cap}")
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise PipelineError(
+                f"{self}: attempts counts the first try too, so it is a whole number of at least 1, not "
+                f"{self.attempts!r}"
+            )
+        numbers = all(isinstance(seconds, int | float) for seconds in (self.base, self.cap))
+        if not (numbers and 0 <= self.base <= self.cap < float("inf")):
+            raise PipelineError(
+                f"{self}: 0 <= base <= cap (seconds) must hold, not base={self.base!r}, cap={self.cap!r}"
+            )
 
     def decide(self, error: Exception, attempt: int, random: Callable[[], float]) -> Decision:
         """Decide after `attempt` (1 for the first) failed with `error`; `random` draws from [0, 1)."""

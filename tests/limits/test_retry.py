@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,6 +16,7 @@ from streamflow.errors import (
     NotFound,
     Overloaded,
     PermanentError,
+    PipelineError,
     Reject,
     RetryLater,
     ServiceError,
@@ -119,7 +122,19 @@ def test_no_backoff_exceeds_the_cap(attempt: int, drawn: float) -> None:
     assert 0 <= decision.delay < 60.0
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"base": -1.0}, {"base": 10.0, "cap": 1.0}, {"cap": float("inf")}])
-def test_senseless_policies_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"must hold|at least 1"):
-        Retry(**wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts": 0},
+        {"attempts": "3"},
+        {"attempts": 2.5},
+        {"base": -1.0},
+        {"base": 10.0, "cap": 1.0},
+        {"cap": float("inf")},
+        {"cap": float("nan")},
+        {"cap": None},
+    ],
+)
+def test_senseless_policies_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PipelineError, match=r"must hold|at least 1"):
+        Retry(**wrong)
