@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from streamflow.http.client import Service as Service
     from streamflow.limits.retry import Retry as Retry
     from streamflow.limits.window import Window as Window
-    from streamflow.sources.files import FoundFile as FoundFile
     from streamflow.sources.files import Inputs as Inputs
+    from streamflow.sources.walk import FoundFile as FoundFile
     from streamflow.storage.memory import MemoryStore as MemoryStore
     from streamflow.storage.reader import Reader as Reader
     from streamflow.storage.sqlite import SqliteStore as SqliteStore
@@ -74,7 +74,8 @@ _HOMES = {
     "streamflow.http.client": ("Client", "Service"),
     "streamflow.limits.retry": ("Retry",),
     "streamflow.limits.window": ("Window",),
-    "streamflow.sources.files": ("FoundFile", "Inputs"),
+    "streamflow.sources.files": ("Inputs",),
+    "streamflow.sources.walk": ("FoundFile",),
     "streamflow.storage.memory": ("MemoryStore",),
     "streamflow.storage.reader": ("Reader",),
     "streamflow.storage.sqlite": ("SqliteStore",),

@@ -11,7 +11,8 @@ from anyio import to_thread
 
 from stages.literature.records import Paper, Reference
 from streamflow.engine.context import Context
-from streamflow.sources.files import FoundFile, Inputs
+from streamflow.sources.files import Inputs
+from streamflow.sources.walk import FoundFile
 from streamflow.storage.files import FileChanged, FileRefused
 
 log = structlog.get_logger("streamflow.literature")

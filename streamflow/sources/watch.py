@@ -25,14 +25,14 @@ import structlog
 from anyio import to_thread
 from watchfiles import awatch
 
-from streamflow.sources.files import (
+from streamflow.sources.walk import (
     PARTIAL,
+    FileStat,
     FoundFile,
-    Signature,
+    file_stat,
     has_suffix,
     is_of_workspace,
     is_passed_over,
-    signature,
     walk,
 )
 
@@ -73,12 +73,12 @@ class Settling:
 
     def __init__(self, quiet: float) -> None:
         self._quiet = quiet
-        self._waiting: dict[str, tuple[Signature, float]] = {}  # in the order of their times
-        self._ready: dict[str, Signature] = {}
+        self._waiting: dict[str, tuple[FileStat, float]] = {}  # in the order of their times
+        self._ready: dict[str, FileStat] = {}
         self._newest: list[tuple[int, str]] = []  # a heap; entries that `_ready` does not confirm are void
         self._given: set[bytes] = set()
 
-    def see(self, path: str, seen: Signature | None, now: float) -> None:
+    def see(self, path: str, seen: FileStat | None, now: float) -> None:
         """Take note of a file's state; None when it is gone."""
         if seen is None or _fingerprint(path, seen) in self._given:
             self._waiting.pop(path, None)
@@ -108,7 +108,7 @@ class Settling:
     def next_due(self) -> float:
         return next((until for _, until in self._waiting.values()), float("inf"))
 
-    def newest(self) -> tuple[str, Signature] | None:
+    def newest(self) -> tuple[str, FileStat] | None:
         """The newest whole file that was not given yet."""
         while self._newest:
             mtime, path = self._newest[0]
@@ -118,7 +118,7 @@ class Settling:
             heapq.heappop(self._newest)
         return None
 
-    def give(self, path: str, seen: Signature) -> None:
+    def give(self, path: str, seen: FileStat) -> None:
         self._ready.pop(path, None)
         self._given.add(_fingerprint(path, seen))
 
@@ -187,7 +187,7 @@ class _Folder:
                 return FoundFile(Path(path), os.path.basename(path))
         return None
 
-    def _at(self, path: str) -> Iterable[tuple[str, Signature | None]]:
+    def _at(self, path: str) -> Iterable[tuple[str, FileStat | None]]:
         inside = os.path.relpath(path, self.path).split(os.sep)
         if any(map(is_passed_over, inside)) or is_of_workspace(self.path, inside):
             return []
@@ -202,16 +202,16 @@ class _Folder:
                 return []
         return [(path, self._state(path))] if has_suffix(inside[-1], self._suffixes) else []
 
-    def _states(self, paths: Iterable[str]) -> list[tuple[str, Signature | None]]:
+    def _states(self, paths: Iterable[str]) -> list[tuple[str, FileStat | None]]:
         return [(path, self._state(path)) for path in paths]
 
-    def _state(self, path: str) -> Signature | None:
+    def _state(self, path: str) -> FileStat | None:
         try:
             status = os.lstat(path)
         except OSError:
             return None
         within = os.path.realpath(path) == path  # no symlink on the way to it
-        return signature(status) if within and stat.S_ISREG(status.st_mode) else None
+        return file_stat(status) if within and stat.S_ISREG(status.st_mode) else None
 
     def warn_once(self, event: str, path: str, reason: str) -> None:
         if path not in self._warned and len(self._warned) < _WARNINGS:
@@ -348,6 +348,6 @@ def _partial(path: str) -> bool:
         return False
 
 
-def _fingerprint(path: str, seen: Signature) -> bytes:
+def _fingerprint(path: str, seen: FileStat) -> bytes:
     text = f"{seen.size} {seen.mtime} {seen.inode} ".encode() + os.fsencode(path)
     return hashlib.blake2b(text, digest_size=16).digest()

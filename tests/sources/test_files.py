@@ -7,7 +7,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from streamflow.errors import UsageError
-from streamflow.sources.files import FoundFile, Inputs
+from streamflow.sources.files import Inputs
+from streamflow.sources.walk import FoundFile
 
 pytestmark = pytest.mark.asyncio
 
@@ -116,15 +117,6 @@ async def test_a_missing_input_is_told_before_anything_is_yielded(tmp_path: Path
     assert repr(argument)[1:-1] in str(caught.value)
     with pytest.raises(UsageError):
         await anext(inputs.files((".pdf",)))
-
-
-async def test_arguments_that_nobody_read_are_known(tmp_path: Path) -> None:
-    make(tmp_path, "a.pdf", "notes.txt", "empty/x.txt")
-    arguments = [str(tmp_path / name) for name in ("a.pdf", "notes.txt", "empty")]
-    inputs = Inputs(arguments)
-    await found(inputs, ".bib")
-    await found(inputs, ".pdf")
-    assert inputs.unused() == arguments[1:]
 
 
 async def test_no_argument_is_no_file(tmp_path: Path) -> None:

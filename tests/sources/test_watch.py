@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from streamflow.sources.files import FoundFile, Signature
+from streamflow.sources.walk import FileStat, FoundFile
 from streamflow.sources.watch import Settling, watch
 
 QUIET, RESCAN = 2.0, 60.0
@@ -360,7 +360,7 @@ async def test_the_real_notifications_come_and_stop_without_a_task_or_a_thread_l
     assert all(thread.queue.unfinished_tasks == 0 for thread in busy)  # type: ignore[attr-defined]
 
 
-A, B = Signature(1, 10, 1), Signature(2, 20, 1)
+A, B = FileStat(1, 10, 1), FileStat(2, 20, 1)
 
 
 def test_a_file_is_whole_when_it_is_seen_unchanged_after_the_quiet_period() -> None:
