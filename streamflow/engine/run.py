@@ -30,6 +30,7 @@ from streamflow.engine.tally import Tally
 from streamflow.engine.trace import Span, traced
 from streamflow.engine.watchdog import Watchdog
 from streamflow.events import (
+    Abandoned,
     ContentsDiffer,
     Draining,
     Hook,
@@ -91,7 +92,7 @@ class Run:
         self._limit = limit
         self._refresh = refresh
         self._stale = stale
-        self._grace = grace
+        self.grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
         self._patience = storage_patience if storage_patience is not None else Patience(workspace, hook)
@@ -116,10 +117,6 @@ class Run:
         try:
             self.tally.changed = opened.changed
             resumed = sum(opened.pending.values())
-            self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
-            if not self._refresh:
-                for name in opened.lacking:
-                    self._hook(StageLacksRecords(name, plan.stages[name][0].name))
             if not opened.behind:
                 self._renewed.set()
             if self._daemon:
@@ -128,6 +125,10 @@ class Run:
                     await self._quiet.catch_up(stage.name)
             async with self._beside, AsyncExitStack() as stack:
                 await self._make_pools(stack)
+                self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
+                if not self._refresh:
+                    for name in opened.lacking:
+                        self._hook(StageLacksRecords(name, plan.stages[name][0].name))
                 self._tell_of_unclean_end(opened)
                 await self._flow(opened.suspects)
         except BaseException as error:
@@ -144,6 +145,12 @@ class Run:
         seconds = time.monotonic() - self._started
         self._hook(RunEnded(self.pipeline.name, reason, seconds))
         return seconds
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the sources read."""
+        inputs: Inputs = self._resources[Inputs]
+        return inputs
 
     @property
     def error(self) -> Exception | None:
@@ -172,6 +179,10 @@ class Run:
     def looks(self) -> Mapping[str, Mapping[str, float]]:
         """For how many seconds the workers of each stage were seen at what, since the run began."""
         return self._watchdog.looks if self._state != "starting" else {}
+
+    def active(self) -> dict[str, int]:
+        """Items in workers' hands, by stage; stages that have none are left out."""
+        return {name: pool.active for name, pool in self.pools.items() if pool.active}
 
     def figures(self) -> dict[str, StageFigures]:
         """Live figures of each stage."""
@@ -475,17 +486,19 @@ class Run:
             task.cancel()
         for channel in self._shared.channels.values():
             channel.close()
-        active = sum(pool.active for pool in self.pools.values())
+        active = self.active()
         if not self._lone:
             for pool in self.pools.values():
                 pool.stop()
         elif not active:
             workers[0].cancel()
-        self._hook(Draining(self._stopped_by or str(self._error), active, self._grace))
+        self._hook(Draining(self._stopped_by or str(self._error), active, self.grace))
         halt = asyncio.create_task(self._halt.wait())
         try:
             ended = asyncio.gather(*workers, return_exceptions=True)
-            await asyncio.wait((halt, ended), timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((halt, ended), timeout=self.grace, return_when=asyncio.FIRST_COMPLETED)
+            if left := self.active():
+                self._hook(Abandoned(left))
         finally:
             self._shared.halt()  # before the workers are cancelled: else each would take it for its function's
             halt.cancel()

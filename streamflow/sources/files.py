@@ -16,7 +16,7 @@ from anyio import to_thread
 
 from streamflow.errors import UsageError
 from streamflow.sources.walk import FoundFile, has_suffix, walk
-from streamflow.sources.watch import watch
+from streamflow.sources.watch import Pace, watch
 
 _BATCH = 256
 
@@ -24,8 +24,8 @@ _BATCH = 256
 class Inputs:
     """What the command line named. Each source of a pipeline asks for the kinds of files that it reads.
 
-    With `watching`, the one argument is a folder, and its files come as they become whole, without an end;
-    `quiet`, `rescan` and `poll` are seconds (see `watch`). `ignored` are folders to pass over.
+    With `watching`, the one argument is a folder, and its files come as they become whole, without an end, at this
+    `pace`. `ignored` are folders to pass over.
     """
 
     def __init__(
@@ -33,14 +33,12 @@ class Inputs:
         arguments: Sequence[str],
         watching: bool = False,
         *,
-        quiet: float = 2.0,
-        rescan: float = 60.0,
-        poll: float | None = None,
+        pace: Pace | None = None,
         ignored: Collection[Path] = (),
     ) -> None:
         self.arguments = tuple(arguments)
         self.watching = watching
-        self._quiet, self._rescan, self._poll = quiet, rescan, poll
+        self.pace = pace or Pace()
         self._ignored = frozenset(str(path.resolve()) for path in ignored)
 
     def check(self) -> None:
@@ -61,15 +59,7 @@ class Inputs:
     async def _files(self, argument: str, suffixes: tuple[str, ...]) -> AsyncGenerator[FoundFile]:
         path = await to_thread.run_sync(self._locate, argument)
         if self.watching:
-            watched = watch(
-                path,
-                suffixes,
-                quiet=self._quiet,
-                rescan=self._rescan,
-                poll=self._poll,
-                ignored=self._ignored,
-            )
-            async with aclosing(watched):
+            async with aclosing(watch(path, suffixes, self.pace, ignored=self._ignored)) as watched:
                 async for file in watched:
                     yield file
         elif not await to_thread.run_sync(path.is_dir):

@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from streamflow.errors import UsageError
 from streamflow.sources.files import Inputs
 from streamflow.sources.walk import FoundFile
+from streamflow.sources.watch import Pace
 
 pytestmark = pytest.mark.asyncio
 
@@ -133,6 +134,6 @@ async def test_watch_takes_one_folder(tmp_path: Path) -> None:
 
 async def test_watching_yields_the_files_of_the_folder(tmp_path: Path) -> None:
     make(tmp_path, "a.pdf", "b.txt")
-    files = Inputs([str(tmp_path)], watching=True, quiet=0).files((".pdf",))
+    files = Inputs([str(tmp_path)], watching=True, pace=Pace(quiet=0)).files((".pdf",))
     assert await anext(files) == FoundFile(tmp_path / "a.pdf", "a.pdf")
     await files.aclose()
