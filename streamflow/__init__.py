@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamflow.engine.launch import run_pipeline as run_pipeline
     from streamflow.engine.pipeline import Pipeline as Pipeline
     from streamflow.engine.run import Run as Run
+    from streamflow.engine.source import Source as Source
     from streamflow.engine.stage import Batch as Batch
     from streamflow.engine.stage import Stage as Stage
     from streamflow.errors import CredentialsRefused as CredentialsRefused
@@ -54,6 +55,7 @@ _HOMES = {
     "streamflow.engine.launch": ("run_pipeline",),
     "streamflow.engine.pipeline": ("Pipeline",),
     "streamflow.engine.run": ("Run",),
+    "streamflow.engine.source": ("Source",),
     "streamflow.engine.stage": ("Batch", "Stage"),
     "streamflow.errors": (
         "CredentialsRefused",
@@ -104,6 +106,7 @@ __all__ = [
     "ServiceError",
     "SettingsError",
     "Skip",
+    "Source",
     "SqliteStore",
     "Stage",
     "StageFigures",

@@ -28,11 +28,18 @@ READ_AHEAD = 256
 class Intake:
     """Feeds a run from one source.
 
-    `records` counts what the source gave, `admitted` what was new, `refused` what cannot be stored.
+    `records` counts what the source gave, `admitted` what was new, `refused` what cannot be stored. `acknowledge` is
+    given the records of each group once they are durable.
     """
 
     def __init__(
-        self, name: str, stream: AsyncGenerator[Any, None], shared: Shared, *, limit: int | None = None
+        self,
+        name: str,
+        stream: AsyncGenerator[Any, None],
+        shared: Shared,
+        *,
+        limit: int | None = None,
+        acknowledge: Callable[[list[Any]], Awaitable[None]] | None = None,
     ) -> None:
         self.name = name
         self.records = 0
@@ -40,6 +47,7 @@ class Intake:
         self.refused = 0
         self._stream = stream
         self._shared = shared
+        self._acknowledge = acknowledge
         self._limit = limit if limit is not None else float("inf")
         self._read: list[Any] = []
         self._ended = False
@@ -137,6 +145,8 @@ class Intake:
         shared.tally.alive += len(fresh)
         if not shared.tally.alive:
             shared.tally.notify()
+        if self._acknowledge is not None:
+            await self._acknowledge(list(records))
         try:
             for stage, several in groupby(fresh, key=_STAGE):
                 await shared.channels[stage].put_all(list(several))

@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -371,10 +372,10 @@ class Run:
             if self._store.durable:
                 self.tally.feeding += 1
                 feeding.append(group.create_task(self._feed(self._resume(pool.stage.name))))
-        for source, signature in zip(self.pipeline.sources, self.pipeline.source_signatures, strict=True):
-            wanted = {name: self._resources[kind] for name, kind in signature.resources.items()}
-            stream = source(self._resources[Inputs], **wanted)
-            intake = Intake(source.__name__, stream, self._shared, limit=self._limit)
+        for source in self.pipeline.all_sources:
+            stream = source.function(self.inputs, **self._wanted(source.signature.resources))
+            acknowledge = source.acknowledge and partial(source.acknowledge, **self._wanted(source.acknowledges_with))
+            intake = Intake(source.name, stream, self._shared, limit=self._limit, acknowledge=acknowledge)
             self._intakes.append(intake)
             self.tally.feeding += 1
             feeding.append(
@@ -391,6 +392,9 @@ class Run:
         await self.tally.wait(lambda: not self.tally.alive and self.tally.feeding == sources)
         await self._store.renew()
         self._renewed.set()
+
+    def _wanted(self, resources: Mapping[str, type[Any]]) -> dict[str, Any]:
+        return {name: self._resources[kind] for name, kind in resources.items()}
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Say that the run is over before the task group cancels the others because this failed.
