@@ -58,6 +58,8 @@ async def run_pipeline(
         arguments,
         watching,
         pace=Pace(settings.watch.quiet, settings.watch.rescan, settings.watch.poll),
+        processed=settings.watch.processed,
+        failed=settings.watch.failed,
         ignored=[workspace],
     )
     inputs.check()

@@ -22,6 +22,7 @@ from streamflow.engine.channel import Channel
 from streamflow.engine.executors import executor
 from streamflow.engine.feeder import Feeder
 from streamflow.engine.figures import StageFigures, Summary, shares
+from streamflow.engine.following import FilesInHand, Following
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
@@ -100,6 +101,7 @@ class Run:
         self._quiet = Quiet(pipeline, store, resources, self.tally, hook, self._patience, self._is_ending)
         self._spans: list[Span] = []
         self._intakes: list[Intake] = []
+        self._following: Following | None = None
         # Whether one worker serves all stages now, one item at a time.
         self._lone = sequential
         self._stop = asyncio.Event()
@@ -372,10 +374,18 @@ class Run:
             if self._store.durable:
                 self.tally.feeding += 1
                 feeding.append(group.create_task(self._feed(self._resume(pool.stage.name))))
+        filing = self.inputs.filing()
+        if filing is not None:
+            self._following = Following(filing, self._store, self._shared.routes)
+            helpers.append(group.create_task(self._guarded(self._following.run()), name="streamflow following"))
         for source in self.pipeline.all_sources:
-            stream = source.function(self.inputs, **self._wanted(source.signature.resources))
+            in_hand = FilesInHand(self._following) if self._following is not None else None
+            inputs = self.inputs if in_hand is None else self.inputs.in_hand_of(in_hand)
+            stream = source.function(inputs, **self._wanted(source.signature.resources))
             acknowledge = source.acknowledge and partial(source.acknowledge, **self._wanted(source.acknowledges_with))
-            intake = Intake(source.name, stream, self._shared, limit=self._limit, acknowledge=acknowledge)
+            intake = Intake(
+                source.name, stream, self._shared, limit=self._limit, acknowledge=acknowledge, in_hand=in_hand
+            )
             self._intakes.append(intake)
             self.tally.feeding += 1
             feeding.append(
@@ -503,6 +513,8 @@ class Run:
             await asyncio.wait((halt, ended), timeout=self.grace, return_when=asyncio.FIRST_COMPLETED)
             if left := self.active():
                 self._hook(Abandoned(left))
+            if self._following is not None and not self._halt.is_set():
+                await self._following.look()
         finally:
             self._shared.halt()  # before the workers are cancelled: else each would take it for its function's
             halt.cancel()

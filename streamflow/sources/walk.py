@@ -10,13 +10,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import structlog
 
 from streamflow.storage import DATABASE, lock
+from streamflow.storage.within import open_within
 
 log = structlog.get_logger("streamflow.sources")
 
@@ -27,20 +28,32 @@ _WORKSPACE_MARKS = {DATABASE, lock.FILE_NAME}
 _WORKSPACE_FOLDERS = {"files", "logs"}
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A file of the user's: `path` is absolute, `name` is its last part."""
-
-    path: Path
-    name: str
-
-
 class FileStat(NamedTuple):
     """What tells one state of a file from another without reading it. `mtime` is in nanoseconds."""
 
     size: int
     mtime: int
     inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class FoundFile:
+    """A file of the user's: `path` is absolute, `name` is its last part.
+
+    `folder` is the one that was named, where the file was found below one; `stat` is as it was found.
+    """
+
+    path: Path
+    name: str
+    folder: Path | None = field(default=None, compare=False)
+    stat: FileStat | None = field(default=None, compare=False, repr=False)
+
+    def open(self) -> BinaryIO:
+        """The file's bytes. No symlink below `folder` is followed, also none that was put there since it was found.
+
+        Raises OSError.
+        """
+        return os.fdopen(open_within(self.path, self.folder), "rb")
 
 
 def _warn(event: str, path: str, reason: str) -> None:

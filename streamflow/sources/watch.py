@@ -209,7 +209,7 @@ class _Folder:
                 self.settling.postpone(path, now())
             else:
                 self.settling.give(path, seen)
-                return FoundFile(Path(path), os.path.basename(path))
+                return FoundFile(Path(path), os.path.basename(path), Path(self.path), seen)
         return None
 
     def _at(self, path: str) -> Iterable[tuple[str, FileStat | None]]:
