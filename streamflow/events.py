@@ -6,7 +6,7 @@ per item would cost more than the item.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -191,11 +191,19 @@ class FinalizerEnded:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """A signal, or an error that no item would escape, asked the run to stop; `active` items are being finished."""
+    """A signal, or an error that no item would escape, asked the run to stop; `active` items, by stage, are being
+    finished."""
 
     reason: str
-    active: int
+    active: Mapping[str, int]
     grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The grace period is over, or a second signal came: these items, by stage, were not finished and stay pending."""
+
+    items: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,6 +241,7 @@ Event = (
     | FinalizerEnded
     | Draining
     | ControlUnavailable
+    | Abandoned
 )
 
 Hook = Callable[[Event], None]

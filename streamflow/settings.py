@@ -132,6 +132,10 @@ class WatchSettings(_Section):
     """Seconds between scans of the whole folder, in case a notification was lost."""
     poll: float | None = Field(default=None, gt=0)
     """Seconds between scans instead of notifications, for network file systems; not set: notifications."""
+    processed: str | None = None
+    """The folder, seen from the watched one, to which a file is moved when its items have ended; not set: it stays."""
+    failed: str | None = None
+    """The same for a file of which an item became a dead letter; the reason is written beside it."""
 
 
 class _Named(dict[str, T]):

@@ -12,9 +12,10 @@ if TYPE_CHECKING:  # a worker process imports this module and needs none of thes
 
     from streamflow.http.client import Client, Service
     from streamflow.http.download import Downloader
+    from streamflow.limits.allowance import Allowance
     from streamflow.limits.limit import Limit
     from streamflow.limits.registry import Registry
-    from streamflow.settings import Settings
+    from streamflow.settings import ServiceSettings, Settings
     from streamflow.storage.files import FileStore
 
 
@@ -70,11 +71,6 @@ class Context:
         )
 
     def _limit(self, service: Service) -> Limit:
-        from streamflow.limits.allowance import Allowance
-        from streamflow.limits.window import Window
-
-        given = self.settings.services[service.name]
-        windows = tuple(Window(window.size, window.per, window.kind) for window in given.windows or ())
         return self.limits.limit(
             service.name,
             rate=service.rate,
@@ -83,5 +79,14 @@ class Context:
             burst=service.burst,
             windows=service.windows,
             adaptive=service.adaptive,
-            configured=Allowance(given.rate, given.per, given.concurrency, given.burst, windows),
+            configured=allowance(self.settings.services[service.name]),
         )
+
+
+def allowance(given: ServiceSettings) -> Allowance:
+    """What the user's settings say of an API's limit."""
+    from streamflow.limits.allowance import Allowance
+    from streamflow.limits.window import Window
+
+    windows = tuple(Window(window.size, window.per, window.kind) for window in given.windows or ())
+    return Allowance(given.rate, given.per, given.concurrency, given.burst, windows)

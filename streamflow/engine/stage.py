@@ -207,6 +207,24 @@ def read_signature(function: Callable[..., Any], where: str, *, source: bool = F
     return Signature(takes, produces, resources, streams)
 
 
+def read_resources(function: Callable[..., Any], where: str, *, records: bool = False) -> Mapping[str, type[Any]]:
+    """The resources that a function asks for by keyword. Its first parameter is a list where `records` says so, and
+    it has no other. Raises StageSignatureError.
+    """
+    hints = _hints(function, where)
+    parameters = list(inspect.signature(function).parameters.values())
+    if records:
+        if not parameters or parameters[0].kind is parameters[0].KEYWORD_ONLY:
+            raise StageSignatureError(f"{where} takes nothing: give it a first parameter, the list of records")
+        del parameters[0]
+    for parameter in parameters:
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            raise StageSignatureError(f"{where} has a parameter {parameter.name!r} too many: put `*,` before resources")
+        if parameter.name not in hints:
+            raise StageSignatureError(f"{where}: annotate the parameter {parameter.name!r}")
+    return {parameter.name: hints[parameter.name] for parameter in parameters}
+
+
 def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
     try:
         hints = get_type_hints(function)

@@ -184,6 +184,12 @@ class Limit:
                 f"A call of {self.name} {problem}. Split the call, or raise [services.{self.name}], if more is allowed."
             )
 
+    def configure(self, user: Allowance) -> None:
+        """Take over another word of the user's. It holds from the next grant on."""
+        self.user = user
+        self._tune()
+        self._news()
+
     def pause(self, seconds: float, reason: str) -> None:
         """Hold every caller for `seconds` (at most a day). A shorter pause than the present one changes
         nothing.

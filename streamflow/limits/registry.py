@@ -28,6 +28,7 @@ class Registry:
         wall_clock: Callable[[], float] = time.time,
     ) -> None:
         self._limits: dict[str, Limit] = {}
+        self._declared: dict[str, tuple[Allowance, Allowance]] = {}
         self._hook = hook
         self._outage = outage
         self._wall_clock = wall_clock
@@ -67,11 +68,13 @@ class Registry:
                 hook=self._hook,
                 on_use=self.used.set,
             )
+            self._declared[name] = (published, user)
             self._made(known)
-        elif (known.published, known.user) != (published, user):
+        elif self._declared[name] != (published, user):
+            first, by_user = self._declared[name]
             raise PipelineError(
                 f"The limit {name!r} is declared twice, with different numbers:"
-                f" {known.published}, {known.user} and {published}, {user}."
+                f" {first}, {by_user} and {published}, {user}."
                 " An API has one limit; let both clients use one Service, or give the other API its own name."
             )
         return known

@@ -34,6 +34,7 @@ from anyio import to_thread
 
 from streamflow.errors import StreamflowError, UsageError
 from streamflow.storage.patience import Patience
+from streamflow.storage.within import is_symlink_in_the_way, open_within
 
 T = TypeVar("T")
 
@@ -88,13 +89,16 @@ class FileStore:
             raise ValueError(f"{stored!r} does not lie in {self.root}")
         return self.root.joinpath(*_parts(name))
 
-    async def ingest(self, path: Path, *, link: bool = False, max_bytes: int | None = None) -> StoredFile:
+    async def ingest(
+        self, path: Path, *, within: Path | None = None, link: bool = False, max_bytes: int | None = None
+    ) -> StoredFile:
         """Take the bytes of `path` in, under their hash. Bytes that are there already are not written again.
 
+        With `within`, a folder, no symlink on the way from there is followed.
         Raises `FileRefused` (missing, a symlink, no regular file, too large) and `FileChanged`.
         """
         cap = self.max_bytes if max_bytes is None else max_bytes
-        return await self._patience.persist(lambda: in_thread(lambda stop: self._ingest(path, link, cap, stop)))
+        return await self._patience.persist(lambda: in_thread(lambda stop: self._ingest(path, within, link, cap, stop)))
 
     async def write(self, name: str, data: bytes) -> StoredFile:
         """Write a whole file under a name relative to the root."""
@@ -148,8 +152,8 @@ class FileStore:
                 here.mkdir()
                 _sync_folder(above)
 
-    def _ingest(self, path: Path, link: bool, cap: int, stop: threading.Event) -> StoredFile:
-        with _opened(path) as source:
+    def _ingest(self, path: Path, within: Path | None, link: bool, cap: int, stop: threading.Event) -> StoredFile:
+        with _opened(path, within) as source:
             digest, size = _digest(source, path, cap, stop)
             target = self.root / "sha256" / digest[:2] / digest
             stored = StoredFile(digest, size, f"{self.root.name}/sha256/{digest[:2]}/{digest}")
@@ -219,11 +223,13 @@ def _create(path: Path) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of a regular file. O_NONBLOCK, so that a named pipe is refused instead of waited for."""
+def _opened(path: Path, within: Path | None = None) -> Iterator[int]:
+    """A descriptor of a regular file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_within(path, within)
     except OSError as error:
+        if within is not None and is_symlink_in_the_way(error):
+            raise FileRefused(f"There is a symlink on the way from {within} to {path}.") from error
         if error.errno == errno.ELOOP:
             raise FileRefused(f"{path} is a symlink; give the file that it points to.") from error
         raise FileRefused(f"{path} cannot be read: {error.strerror}.") from error

@@ -10,6 +10,7 @@ program's lock are waited out (`patience`).
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
@@ -28,7 +29,7 @@ from streamflow.errors import (
     RecordError,
     WorkspaceError,
 )
-from streamflow.record import RecordType
+from streamflow.record import Key, RecordType
 from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.journal import Epoch, Journal
 from streamflow.storage.parents import Parents
@@ -36,7 +37,7 @@ from streamflow.storage.patience import Patience
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 from streamflow.storage.suspects import Verdict, judge
-from streamflow.storage.tables import Table
+from streamflow.storage.tables import Table, to_text
 from streamflow.storage.trouble import Trouble, advice, diagnose
 from streamflow.storage.upkeep import REFRESH_OWED, Takers, begin_epoch, fill, filled, redo, retract
 from streamflow.storage.writer import META, TRANSACTION, WriteConnection, Writer, transaction
@@ -314,6 +315,20 @@ class SqliteStore:
             (stage, until, limit),
         )
         return [self._item(stage, row) for row in rows]
+
+    async def states(self, items: Iterable[tuple[str, Key]]) -> Mapping[tuple[str, Key], tuple[State, str | None]]:
+        by_stage: dict[str, dict[str, Key]] = {}
+        for stage, key in items:
+            by_stage.setdefault(stage, {})[to_text(str(key))] = key
+        found: dict[tuple[str, Key], tuple[State, str | None]] = {}
+        for stage, keys in by_stage.items():
+            rows = await self._read(
+                "SELECT key, state, error FROM streamflow_items "
+                "WHERE stage = ? AND key IN (SELECT value FROM json_each(?))",
+                (stage, json.dumps(list(keys))),
+            )
+            found |= {(stage, keys[key]): (State(state), error) for key, state, error in rows}
+        return found
 
     async def counts(self) -> Mapping[str, Counts]:
         rows = await self._read("SELECT stage, state, count(*) FROM streamflow_items GROUP BY stage, state", ())

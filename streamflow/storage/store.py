@@ -204,6 +204,12 @@ class Store(Protocol):
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
         """Pending items whose retry time is not after `until`, earliest first."""
 
+    async def states(self, items: Iterable[tuple[str, Key]]) -> Mapping[tuple[str, Key], tuple[State, str | None]]:
+        """The states of these items, by stage and key, each with its last error.
+
+        What is not known is left out; a store may forget items that ended well.
+        """
+
     async def counts(self) -> Mapping[str, Counts]:
         """Items by stage and state."""
 
