@@ -33,6 +33,7 @@ from typing import TypeVar
 from anyio import to_thread
 
 from streamflow.errors import StreamflowError, UsageError
+from streamflow.failpoints import failpoint
 from streamflow.storage.patience import Patience
 
 T = TypeVar("T")
@@ -43,6 +44,7 @@ _TEMPORARY = re.compile(r"\.streamflow-[0-9a-f]{16}\.part")
 # What no file system holds, or not every one: NUL, and surrogates, which are no UTF-8.
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 _CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+_TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 
 
 class FileRefused(UsageError):
@@ -226,6 +228,8 @@ def _opened(path: Path) -> Iterator[int]:
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise FileRefused(f"{path} is a symlink; give the file that it points to.") from error
+        if error.errno in _TOO_MANY_OPEN:
+            raise  # it passes: nobody is at fault for it but the process
         raise FileRefused(f"{path} cannot be read: {error.strerror}.") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -299,11 +303,14 @@ def _copy(source: int, temporary: Path, cap: int, stop: threading.Event) -> None
 
 
 def _publish(temporary: Path, target: Path, stop: threading.Event) -> None:
+    failpoint("file-written")
     with _opened(temporary) as file:
         os.fsync(file)
     if stop.is_set():
         raise InterruptedError
+    failpoint("before-rename")
     os.replace(temporary, target)
+    failpoint("renamed")
     _sync_folder(target.parent)
 
 
