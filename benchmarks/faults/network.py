@@ -48,7 +48,7 @@ def unavailable(campaign: Campaign) -> Row:
 
 def storms(campaign: Campaign) -> Row:
     """Each refusal says to wait for a second, and stops all calls for it."""
-    return _served(campaign, "429=0.2", "429")
+    return _served(campaign, "429=0.15", "429")
 
 
 def _served(campaign: Campaign, faults: str, kind: str, *, is_repeated: bool = True) -> Row:
