@@ -81,7 +81,7 @@ def _cancel(workspace: Path, turn: int) -> bool:
             if not run.cancelled():
                 run.result()
             await asyncio.sleep(0)
-            if left := [task.get_name() for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
+            if left := [repr(task) for task in asyncio.all_tasks() if task is not asyncio.current_task()]:
                 raise CampaignFailed(f"cancelled in turn {turn}, the run left {left}")
 
         runner.run(main())

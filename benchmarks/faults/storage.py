@@ -25,6 +25,8 @@ _WAL_HEADER, _FRAME_HEADER = 32, 24
 _RUNS_ON = 5
 """Of so many damaged databases one is run to its end."""
 DAY = 86_400.0
+_LOCKED = 2.5
+"""Seconds: SQLite itself waits for one."""
 
 
 def wal_cut(campaign: Campaign) -> Row:
@@ -125,17 +127,15 @@ def locked(campaign: Campaign) -> Row:
     """Another connection holds the database's lock for longer than SQLite itself waits."""
     difference = Difference()
     workspace = campaign.workspace()
-    tasks: list[asyncio.Task[None]] = []
-
-    def lock() -> None:
-        with closing(sqlite3.connect(workspace / DATABASE, isolation_level=None)) as other:
-            other.execute("BEGIN IMMEDIATE")
-            time.sleep(2.5)
-            other.execute("ROLLBACK")
+    timers: list[asyncio.TimerHandle] = []
 
     def on_call(calls: int) -> None:
+        # The loop is held until the lock is had: nothing new comes to the writer, which would else be first again and
+        # again.
         if calls == 3:
-            tasks.append(asyncio.ensure_future(asyncio.to_thread(lock)))
+            other = sqlite3.connect(workspace / DATABASE, isolation_level=None, timeout=30)
+            other.execute("BEGIN IMMEDIATE")
+            timers.append(asyncio.get_running_loop().call_later(_LOCKED, other.close))
 
     ended = campaign.run(workspace, campaign.papers, Fire(on_call=on_call))
     must(ended.status == 0, "a run beside a locked database failed", ended)

@@ -331,7 +331,8 @@ def _discard(temporary: Path) -> None:
 async def in_thread(work: Callable[[threading.Event], T]) -> T:
     """Run `work` in a thread. When cancelled, tell it to stop and wait until it has cleaned up after itself.
 
-    A second cancellation does not wait; the thread still cleans up.
+    Also when cancelled again, as a run does that ends: nothing outlives the run, and the process could not end before
+    the thread does.
     """
     stop = threading.Event()
     task = asyncio.ensure_future(to_thread.run_sync(work, stop))
@@ -340,5 +341,7 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
     except asyncio.CancelledError:
         stop.set()
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         raise
