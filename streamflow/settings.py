@@ -34,6 +34,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from streamflow.errors import SettingsError
+from streamflow.failpoints import VARIABLES as FAILPOINTS
 
 T = TypeVar("T")
 
@@ -280,7 +281,7 @@ def _variables() -> Iterator[tuple[tuple[str, ...], str]]:
     """The variables of ours with the settings they name. Raises SettingsError for one that names none."""
     known = Settings.model_fields
     for name in os.environ:
-        if name.upper().startswith(PREFIX):
+        if name.upper().startswith(PREFIX) and name not in FAILPOINTS:
             path = tuple(name[len(PREFIX) :].lower().split("__"))
             if path[0] not in known:
                 guess = difflib.get_close_matches(path[0], known, 1)

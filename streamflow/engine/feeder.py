@@ -24,7 +24,7 @@ class Feeder:
     """Feeds one stage.
 
     Times are those of the event loop in memory and seconds since the epoch in the store: a clock that is set while a
-    run is on moves no retry that is in memory.
+    run is on moves no retry that is in memory, and makes none that is not wait longer.
     """
 
     def __init__(self, stage: str, store: Store, channel: Channel[Item], room: int) -> None:
@@ -41,6 +41,8 @@ class Feeder:
         self._resumed_to = float("inf")
         self._outside = 0
         self._next_outside = float("inf")
+        # The most by which the epoch's clock was ahead of the loop's when an item was parked.
+        self._ahead = float("-inf")
         self._changed = asyncio.Event()
 
     @property
@@ -50,7 +52,9 @@ class Feeder:
 
     def park(self, item: Item, delay: float) -> None:
         """Keep an item for `delay` seconds. It is pending in the store already, with its time."""
-        due = asyncio.get_running_loop().time() + delay
+        now = asyncio.get_running_loop().time()
+        due = now + delay
+        self._ahead = max(self._ahead, time.time() - now)
         if len(self._parked) < self._room or not self._store.durable:
             heapq.heappush(self._parked, (due, next(self._order), item))
             self.remember(item)
@@ -123,7 +127,7 @@ class Feeder:
         # Rows of items in memory are due there too: ask for enough to see past them. The page tells how things stood
         # when it was read: an item that was in memory at any time since then may have ended meanwhile.
         self._touched = touched = set(self._in_memory)
-        page = await self._store.due(self._stage, until=time.time() + 1.0, limit=PAGE + len(touched))
+        page = await self._store.due(self._stage, until=now + self._ahead + 1.0, limit=PAGE + len(touched))
         self._touched = None
         outside = [item for item in page if item.id not in touched and item.id <= self._resumed_to]
         for item in outside:

@@ -18,6 +18,7 @@ from streamflow.engine.following import FilesInHand
 from streamflow.engine.shared import Shared
 from streamflow.errors import StageSignatureError, StorageError, WriterStopped, told
 from streamflow.events import RecordRefused
+from streamflow.failpoints import failpoint
 from streamflow.storage.store import Completion, Item, State
 
 _STAGE = attrgetter("stage")
@@ -147,6 +148,7 @@ class Intake:
             for record in records:  # one of them is at fault
                 await self._admit([record])
             return
+        failpoint("admitted")
         shared.tally.changed = shared.tally.changed or bool(fresh or rows)
         self.admitted += len(fresh)
         shared.tally.alive += len(fresh)

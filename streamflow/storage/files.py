@@ -33,6 +33,7 @@ from typing import TypeVar
 from anyio import to_thread
 
 from streamflow.errors import StreamflowError, UsageError
+from streamflow.failpoints import failpoint
 from streamflow.storage.patience import Patience
 from streamflow.storage.within import is_symlink_in_the_way, open_within
 
@@ -44,6 +45,7 @@ _TEMPORARY = re.compile(r"\.streamflow-[0-9a-f]{16}\.part")
 # What no file system holds, or not every one: NUL, and surrogates, which are no UTF-8.
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 _CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+_TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 
 
 class FileRefused(UsageError):
@@ -232,6 +234,8 @@ def _opened(path: Path, within: Path | None = None) -> Iterator[int]:
             raise FileRefused(f"There is a symlink on the way from {within} to {path}.") from error
         if error.errno == errno.ELOOP:
             raise FileRefused(f"{path} is a symlink; give the file that it points to.") from error
+        if error.errno in _TOO_MANY_OPEN:
+            raise  # it passes: nobody is at fault for it but the process
         raise FileRefused(f"{path} cannot be read: {error.strerror}.") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -305,11 +309,14 @@ def _copy(source: int, temporary: Path, cap: int, stop: threading.Event) -> None
 
 
 def _publish(temporary: Path, target: Path, stop: threading.Event) -> None:
+    failpoint("file-written")
     with _opened(temporary) as file:
         os.fsync(file)
     if stop.is_set():
         raise InterruptedError
+    failpoint("before-rename")
     os.replace(temporary, target)
+    failpoint("renamed")
     _sync_folder(target.parent)
 
 
@@ -330,7 +337,8 @@ def _discard(temporary: Path) -> None:
 async def in_thread(work: Callable[[threading.Event], T]) -> T:
     """Run `work` in a thread. When cancelled, tell it to stop and wait until it has cleaned up after itself.
 
-    A second cancellation does not wait; the thread still cleans up.
+    Also when cancelled again, as a run does that ends: nothing outlives the run, and the process could not end before
+    the thread does.
     """
     stop = threading.Event()
     task = asyncio.ensure_future(to_thread.run_sync(work, stop))
@@ -339,5 +347,7 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
     except asyncio.CancelledError:
         stop.set()
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         raise

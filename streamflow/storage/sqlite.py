@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
@@ -301,10 +302,13 @@ class SqliteStore:
         self._resume_to = self._writer.journal.next_id - 1
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
+        now = time.time()
         rows = await self._read(
-            "SELECT id, record, attempts, due FROM streamflow_items "
+            # An attempt that began in the future began before the clock was set back: what it is to wait for cannot be
+            # told, and is not to be a day.
+            "SELECT id, record, attempts, CASE WHEN due > ? AND started > ? THEN ? ELSE due END FROM streamflow_items "
             "WHERE id > ? AND id <= ? AND stage = ? AND state = 'pending' ORDER BY id LIMIT ?",
-            (after, self._resume_to, stage, limit),
+            (now, now, now, after, self._resume_to, stage, limit),
         )
         return [self._item(stage, row) for row in rows]
 
