@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from streamflow.engine.launch import run_pipeline as run_pipeline
     from streamflow.engine.pipeline import Pipeline as Pipeline
     from streamflow.engine.run import Run as Run
+    from streamflow.engine.source import Source as Source
     from streamflow.engine.stage import Batch as Batch
     from streamflow.engine.stage import Stage as Stage
     from streamflow.errors import CredentialsRefused as CredentialsRefused
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from streamflow.http.client import Service as Service
     from streamflow.limits.retry import Retry as Retry
     from streamflow.limits.window import Window as Window
-    from streamflow.sources.files import FoundFile as FoundFile
     from streamflow.sources.files import Inputs as Inputs
+    from streamflow.sources.walk import FoundFile as FoundFile
     from streamflow.storage.memory import MemoryStore as MemoryStore
     from streamflow.storage.reader import Reader as Reader
     from streamflow.storage.sqlite import SqliteStore as SqliteStore
@@ -54,6 +55,7 @@ _HOMES = {
     "streamflow.engine.launch": ("run_pipeline",),
     "streamflow.engine.pipeline": ("Pipeline",),
     "streamflow.engine.run": ("Run",),
+    "streamflow.engine.source": ("Source",),
     "streamflow.engine.stage": ("Batch", "Stage"),
     "streamflow.errors": (
         "CredentialsRefused",
@@ -74,7 +76,8 @@ _HOMES = {
     "streamflow.http.client": ("Client", "Service"),
     "streamflow.limits.retry": ("Retry",),
     "streamflow.limits.window": ("Window",),
-    "streamflow.sources.files": ("FoundFile", "Inputs"),
+    "streamflow.sources.files": ("Inputs",),
+    "streamflow.sources.walk": ("FoundFile",),
     "streamflow.storage.memory": ("MemoryStore",),
     "streamflow.storage.reader": ("Reader",),
     "streamflow.storage.sqlite": ("SqliteStore",),
@@ -103,6 +106,7 @@ __all__ = [
     "ServiceError",
     "SettingsError",
     "Skip",
+    "Source",
     "SqliteStore",
     "Stage",
     "StageFigures",

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 NEVER = float("inf")
+Why = str | Callable[[], str]
+"""What is waited for, or who can tell: it may change while one waits."""
 _SUSPENDED = sys.float_info.max  # never passes either, and tells a suspended deadline from a disarmed one
 
 
@@ -28,21 +30,26 @@ class _Pause:
 class Deadline:
     """When the work in hand must have ended, in seconds of the loop's clock; `NEVER` while disarmed.
 
-    `held` counts the limits that the work in hand holds, `waiting` names what it waits for.
+    `held` counts the limits that the work in hand holds.
     """
 
-    __slots__ = ("_pause", "_waits", "at", "clock", "held", "waiting")
+    __slots__ = ("_pause", "_waits", "_why", "at", "clock", "held")
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self.clock = clock
         self.at = NEVER
         self.held = 0
-        self.waiting: str | None = None
+        self._why: Why | None = None
         self._waits = 0
         self._pause = _Pause(0.0)
 
+    @property
+    def waiting(self) -> str | None:
+        """What the work in hand waits for."""
+        return self._why() if callable(self._why) else self._why
+
     @contextmanager
-    def suspended(self, why: str) -> Iterator[None]:
+    def suspended(self, why: Why) -> Iterator[None]:
         """Keep the remaining time as it is while the block waits.
 
         Blocks may nest and overlap, as in `gather`: the time stands still while any of them waits. A block that
@@ -55,13 +62,13 @@ class Deadline:
         if pause is not None:
             pause.waiters += 1
         self._waits += 1
-        self.waiting = why
+        self._why = why
         try:
             yield
         finally:
             self._waits -= 1
             if not self._waits:
-                self.waiting = None
+                self._why = None
             if pause is not None:
                 pause.waiters -= 1
                 if not pause.waiters and pause is self._pause and self.at == _SUSPENDED:
@@ -72,7 +79,7 @@ current: ContextVar[Deadline | None] = ContextVar("streamflow_deadline", default
 
 
 @contextmanager
-def suspended(why: str) -> Iterator[None]:
+def suspended(why: Why) -> Iterator[None]:
     """Suspend the current item's deadline, if there is one; `why` is shown to users as what the item waits for."""
     deadline = current.get()
     if deadline is None:

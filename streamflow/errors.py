@@ -29,6 +29,7 @@ StreamflowError
     │   ├── Overloaded         429, 503 or 529: the service asks for time
     │   ├── Unreachable        no connection, reset, or silence past the deadline
     │   └── BadAnswer          half a body, wrong type, or HTML where JSON belongs
+    ├── Unavailable            it was away for longer than `outage`: the run stops, its items stay pending; exit code 5
     ├── PermanentError         the same call will fail again
     │   ├── NotFound
     │   ├── TooLarge           a body was larger than the cap
@@ -155,13 +156,16 @@ class HeldAcrossYield(StreamflowError):
 class ServiceError(StreamflowError):
     """An external service answered with an error, or not at all.
 
-    `service` names the API, `status` is the HTTP status where there was one.
+    `service` names the API, `status` is the HTTP status where there was one. `outage` says that the API is away, so
+    that the item pays no attempt for it; `wait` is for how many seconds its retry budget keeps a retry away.
     """
 
     def __init__(self, message: str, *, service: str = "", status: int | None = None) -> None:
         super().__init__(message)
         self.service = service
         self.status = status
+        self.outage = False
+        self.wait = 0.0
 
     def __reduce__(self) -> tuple[object, ...]:
         return (_rebuild, (type(self), self.args, self.__dict__))
@@ -198,6 +202,10 @@ class Unreachable(TransientError):
 
 class BadAnswer(TransientError):
     """The service sent something other than what its interface promises."""
+
+
+class Unavailable(ServiceError):
+    """The service, or its budget, was away for longer than a run may wait."""
 
 
 class PermanentError(ServiceError):

@@ -6,7 +6,7 @@ per item would cost more than the item.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 
@@ -115,6 +115,31 @@ class LimitPaused:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerOpened:
+    """An API is away: its calls wait, but for a probe now and then. `error` is what the last call met."""
+
+    limit: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerClosed:
+    """The API has answered again, after so many seconds."""
+
+    limit: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class ConcurrencyChanged:
+    """So many calls of the API may be in flight now; None: any number. Told every ten seconds at most."""
+
+    limit: str
+    before: int | None
+    after: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class StageCaughtUp:
     """A stage is given items that no source brought: records from before it was there, or stale ones.
 
@@ -166,11 +191,19 @@ class FinalizerEnded:
 
 @dataclass(frozen=True, slots=True)
 class Draining:
-    """A signal, or an error that no item would escape, asked the run to stop; `active` items are being finished."""
+    """A signal, or an error that no item would escape, asked the run to stop; `active` items, by stage, are being
+    finished."""
 
     reason: str
-    active: int
+    active: Mapping[str, int]
     grace: float
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """The grace period is over, or a second signal came: these items, by stage, were not finished and stay pending."""
+
+    items: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,6 +230,9 @@ Event = (
     | StageStuck
     | LoopBlocked
     | LimitPaused
+    | BreakerOpened
+    | BreakerClosed
+    | ConcurrencyChanged
     | StorageBlocked
     | StorageResumed
     | StageCaughtUp
@@ -205,6 +241,7 @@ Event = (
     | FinalizerEnded
     | Draining
     | ControlUnavailable
+    | Abandoned
 )
 
 Hook = Callable[[Event], None]

@@ -203,8 +203,8 @@ def _later(rule: latest, name: str, old: Any, new: Any) -> Any:
 
 @dataclass_transform(frozen_default=True)
 def record(
-    *,
-    key: str | tuple[str, ...],
+    *bare: typing.Never,
+    key: str | tuple[str, ...] = (),
     table: str | None = None,
     merge: Mapping[str, MergeRule | latest] | None = None,
 ) -> Callable[[type[T]], type[T]]:
@@ -216,6 +216,10 @@ def record(
 
     Raises RecordError when the declaration cannot work; the message says how to mend it.
     """
+
+    if bare:
+        named = getattr(bare[0], "__qualname__", repr(bare[0]))
+        raise RecordError(f"{named} says nothing of its key: write @record(key=…), naming the field that identifies it")
 
     def decorate(cls: type[T]) -> type[T]:
         made: type[T] = dataclasses.dataclass(frozen=True, slots=True)(cls)
@@ -243,7 +247,14 @@ def _describe(
 ) -> RecordType:
     name = cls.__qualname__.rpartition(".")[2]
     fields = [field.name for field in dataclasses.fields(cls)]
-    key_fields = (key,) if isinstance(key, str) else tuple(key)
+    key_fields = (key,) if isinstance(key, str) else key
+    if not isinstance(key_fields, tuple):
+        raise RecordError(f"{name}: the key is {key!r}; name a field, or a tuple of fields")
+    for field, rule in merge.items():
+        if not callable(rule) and not isinstance(rule, latest):
+            raise RecordError(
+                f"{name}.{field} merges by {rule!r}, which is no rule: give the function itself, as min, max or union"
+            )
     for wanted in (*key_fields, *merge, *(rule.by for rule in merge.values() if isinstance(rule, latest))):
         if wanted not in fields:
             raise RecordError(

@@ -34,6 +34,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from streamflow.errors import SettingsError
+from streamflow.failpoints import VARIABLES as FAILPOINTS
 
 T = TypeVar("T")
 
@@ -132,6 +133,10 @@ class WatchSettings(_Section):
     """Seconds between scans of the whole folder, in case a notification was lost."""
     poll: float | None = Field(default=None, gt=0)
     """Seconds between scans instead of notifications, for network file systems; not set: notifications."""
+    processed: str | None = None
+    """The folder, seen from the watched one, to which a file is moved when its items have ended; not set: it stays."""
+    failed: str | None = None
+    """The same for a file of which an item became a dead letter; the reason is written beside it."""
 
 
 class _Named(dict[str, T]):
@@ -276,7 +281,7 @@ def _variables() -> Iterator[tuple[tuple[str, ...], str]]:
     """The variables of ours with the settings they name. Raises SettingsError for one that names none."""
     known = Settings.model_fields
     for name in os.environ:
-        if name.upper().startswith(PREFIX):
+        if name.upper().startswith(PREFIX) and name not in FAILPOINTS:
             path = tuple(name[len(PREFIX) :].lower().split("__"))
             if path[0] not in known:
                 guess = difflib.get_close_matches(path[0], known, 1)

@@ -300,6 +300,9 @@ def mistakes() -> dict[str, tuple[Callable[[], Any], str]]:
         return lambda: record(**{"key": "n", **how})(type("It", (), {"__annotations__": annotations}))
 
     return {
+        "no key": (lambda: record(type("It", (), {})), r"It says nothing of its key: write @record\(key=…\)"),  # type: ignore[arg-type]
+        "a key of another type": (declare({"n": int}, key=5), r"It: the key is 5; name a field"),
+        "a rule by its name": (declare({"n": int, "v": int}, merge={"v": "max"}), r"It\.v merges by 'max'.*itself"),
         "an unknown key": (declare({"m": int}), r"It has no field 'n'.*it has m"),
         "an empty key": (declare({"n": int}, key=()), r"It has an empty key: name the field"),
         "a merge of nothing": (declare({"n": int}, merge={"gone": max}), r"It has no field 'gone'"),

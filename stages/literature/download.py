@@ -39,7 +39,10 @@ async def download(download: Download, *, publisher: Publisher) -> DownloadedPap
             sha256=fetched.sha256,
             size=fetched.size,
         )
-    raise _none(failures)
+    raised = _none(failures)
+    if isinstance(raised, TransientError):
+        raised.outage = any(error.outage for _, error in failures)
+    raise raised
 
 
 def _none(failures: list[tuple[str, PermanentError | TransientError]]) -> Exception:

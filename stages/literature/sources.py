@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing
-from pathlib import Path
 
 import structlog
 from anyio import to_thread
 
 from stages.literature.records import Paper, Reference
 from streamflow.engine.context import Context
-from streamflow.sources.files import FoundFile, Inputs
+from streamflow.sources.files import Inputs
+from streamflow.sources.walk import FoundFile
 from streamflow.storage.files import FileChanged, FileRefused
+from streamflow.storage.within import is_symlink_in_the_way
 
 log = structlog.get_logger("streamflow.literature")
 
@@ -30,7 +31,7 @@ async def papers(inputs: Inputs, *, context: Context) -> AsyncIterator[Paper | R
                     for reference in await _entries(file):
                         yield reference
                 else:
-                    stored = await context.files.ingest(file.path)
+                    stored = await context.files.ingest(file.path, within=file.folder)
                     yield Paper(paper=stored.sha256, paper_file=file.name, path=stored.path, size=stored.size)
             except (FileRefused, FileChanged, ValueError) as error:
                 log.error("input_passed_over", path=str(file.path), reason=str(error))
@@ -40,7 +41,7 @@ async def _entries(file: FoundFile) -> tuple[Reference, ...]:
     # Imported where it is needed: a parser that most runs never use.
     from stages.literature.bibtex import LARGEST_FILE, read_bibliography
 
-    data = await to_thread.run_sync(_read, file.path, LARGEST_FILE + 1)
+    data = await to_thread.run_sync(_read, file, LARGEST_FILE + 1)
     bibliography = await to_thread.run_sync(read_bibliography, data, file.name)
     if bibliography.broken:
         lines = ", ".join(map(str, bibliography.broken[:10]))
@@ -52,10 +53,14 @@ async def _entries(file: FoundFile) -> tuple[Reference, ...]:
     return bibliography.references
 
 
-def _read(path: Path, at_most: int) -> bytes:
+def _read(found: FoundFile, at_most: int) -> bytes:
     """The beginning of a file of the user's. Raises FileRefused if it went away, or is not for us to read."""
     try:
-        with path.open("rb") as file:
+        with found.open() as file:
             return file.read(at_most)
     except (PermissionError, FileNotFoundError, IsADirectoryError) as error:
-        raise FileRefused(f"{path} cannot be read: {error.strerror}.") from error
+        raise FileRefused(f"{found.path} cannot be read: {error.strerror}.") from error
+    except OSError as error:
+        if is_symlink_in_the_way(error):
+            raise FileRefused(f"There is a symlink in the place of {found.path}.") from error
+        raise

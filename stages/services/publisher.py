@@ -14,8 +14,9 @@ from streamflow.engine.context import Context
 from streamflow.http.client import Service
 from streamflow.http.download import Downloaded, expect_pdf
 
-# Nobody publishes a limit for all hosts together. The downloads under way are those of the stage's workers.
-SERVICE = Service("publisher", "https://doi.org", concurrency=16)
+# Nobody publishes a limit for all hosts together, and no host speaks for the others, so there is no address. The
+# downloads under way are those of the stage's workers.
+SERVICE = Service("publisher", "", concurrency=16)
 
 
 class Publisher:

@@ -17,6 +17,8 @@ from streamflow.cli.workspaces import WorkspaceOption, chosen
 from streamflow.errors import UsageError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from streamflow.storage.inspect import DeadLetter
     from streamflow.storage.selection import Selection
 
@@ -35,6 +37,7 @@ def list_(
 ) -> None:
     """List the dead letters with their reasons, the latest first."""
     folder = chosen(workspace)
+    _check_stage(folder, stage)
     listed(folder, selected(folder, stage, key, error, older_than, newer_than), as_json=as_json)
 
 
@@ -70,6 +73,7 @@ def show(
     from streamflow.storage.inspect import dead_letters
 
     folder = chosen(workspace)
+    _check_stage(folder, stage)
     found = dead_letters(folder, selected(folder, stage, key, None, None, None))
     if not found:
         raise UsageError(
@@ -86,6 +90,15 @@ def show(
         give(f"ended     {_time(letter.ended)}")
         give(f"reason    {letter.error}")
         give(f"record    {json.dumps(_record(letter), indent=2, ensure_ascii=False)}")
+
+
+def _check_stage(folder: Path, stage: str | None) -> None:
+    """Refuse a stage that neither the last run's pipeline nor any item has."""
+    from streamflow.storage import inspect
+
+    known = list(inspect.overview(folder).stages)
+    if stage is not None and stage not in known:
+        raise UsageError(f"The workspace {folder} knows no stage {stage!r}; it knows {', '.join(known) or 'none yet'}.")
 
 
 def _plain(letter: DeadLetter) -> dict[str, Any]:

@@ -137,7 +137,12 @@ def _kept_use(window: Mapping[str, Any]) -> list[str]:
 def told(limits: Sequence[Mapping[str, Any]]) -> str:
     """Limits as a table."""
     rows = [
-        [one_line(str(limit["name"])), _allowed(limit.get("effective") or {}), *_use(limit), _held_up(limit)]
+        [
+            one_line(str(limit["name"])),
+            _allowed(limit.get("effective") or {}) + _at_present(limit),
+            *_use(limit),
+            _held_up(limit),
+        ]
         for limit in limits
     ]
     return table(["limit", "allowed", "in use", "waiting", "calls", ""], rows, right=range(2, 5))
@@ -156,9 +161,18 @@ def _allowed(allowance: Mapping[str, Any]) -> str:
     return ", ".join(found) or "anything"
 
 
+def _at_present(limit: Mapping[str, Any]) -> str:
+    """What overloads, or latency, have left of the calls at once."""
+    slots, allowed = limit.get("slots"), (limit.get("effective") or {}).get("concurrency")
+    return f"; now {slots:g}" if slots is not None and slots != allowed else ""
+
+
 def _held_up(limit: Mapping[str, Any]) -> str:
     from streamflow.observe.words import duration
 
+    if limit.get("away_for"):
+        since = duration(limit["away_for"])
+        return f"breaker {limit.get('breaker')} for {since}: {one_line(str(limit.get('failure')), 100)}"
     if not limit.get("paused_for"):
         return ""
     return f"paused for {duration(limit['paused_for'])}: {one_line(str(limit.get('paused_reason')), 100)}"

@@ -108,6 +108,11 @@ def _load(wanted: str, name: str) -> ModuleType:
             f"The pipeline {wanted!r} needs the module {error.name!r}, which is not installed. Its package may have an "
             f"extra for it: pip install 'streamflow-engine[{wanted}]'."
         ) from None
+    except SystemExit as error:
+        raise UsageError(
+            f"The pipeline {wanted!r} cannot be imported: its module calls sys.exit({error.code!r}). Put what is to "
+            'run as a program under `if __name__ == "__main__":`.'
+        ) from None
     except Exception as error:
         last = traceback.extract_tb(error.__traceback__)[-1]
         where = f"{last.filename}, line {last.lineno}"

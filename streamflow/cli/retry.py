@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -74,18 +76,35 @@ def _in_its_process(folder: Path, selection: Selection, *, as_json: bool, quiet:
 def _in_a_run(pipeline: str | None, folder: Path, selection: Selection, *, as_json: bool, quiet: bool) -> None:
     from streamflow.storage import inspect
 
-    letters = inspect.dead_letters(folder, selection, limit=1)
+    letters = inspect.dead_letters(folder, selection)
     found = _pipeline(pipeline, folder)
     known = [entry.name for entry in found.stages]
+    # Made pending, those of a stage that is gone would keep every later run from starting.
+    gone = Counter(letter.stage for letter in letters if letter.stage not in known)
+    hints = [
+        f"The pipeline {found.name!r} has no stage {name!r}, so its {count(number, 'dead letter')} stay as they are. "
+        f"`streamflow journal move --dead --stage {shlex.quote(name)} --to STAGE` gives them to another stage, "
+        "`streamflow journal drop --dead --stage …` drops them."
+        for name, number in gone.items()
+    ]
     if selection.stage is not None and selection.stage not in known:
-        raise UsageError(f"The pipeline {found.name!r} has no stage {selection.stage!r}; it has {', '.join(known)}.")
-    if not letters:
-        tell(f"{none_of(selection)[:-1]}; nothing was done.")
+        there = f"The pipeline {found.name!r} has no stage {selection.stage!r}; it has {', '.join(known)}."
+        raise UsageError(" ".join(hints) or there)
+    for hint in hints:
+        tell(hint)
+    wanted = [name for name in known if any(letter.stage == name for letter in letters)]
+    if not wanted:
+        none = "There are no dead letters that fit." if gone else none_of(selection)
+        tell(f"{none[:-1]}; nothing was done.")
         return
+
+    from msgspec import structs
 
     from streamflow.cli.session import Options, run_in_workspace
 
-    requeued = inspect.requeue(folder, selection)
+    requeued: Counter[str] = Counter()
+    for name in wanted:
+        requeued.update(inspect.requeue(folder, structs.replace(selection, stage=name)))
     if not quiet:
         tell(_told(requeued))
     raise typer.Exit(

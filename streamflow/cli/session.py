@@ -9,8 +9,8 @@ import shlex
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,17 @@ import structlog
 
 from streamflow.cli.output import count, give_json, tell
 from streamflow.cli.pipelines import registered
+from streamflow.cli.stopping import by_stage, signals, tell_what_is_waited_for
 from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
+from streamflow.engine.reload import changes, take_over
 from streamflow.engine.run import Run
-from streamflow.errors import CredentialsRefused, ServiceError, UsageError
+from streamflow.errors import CredentialsRefused, ServiceError, Unavailable, UsageError
 from streamflow.events import (
     DRAINED,
+    Abandoned,
+    BreakerOpened,
     ControlUnavailable,
     Draining,
     Event,
@@ -51,8 +55,9 @@ from streamflow.observe import summary as reports
 from streamflow.observe.log import Log
 from streamflow.observe.progress import displayed
 from streamflow.observe.stats import Observer
+from streamflow.observe.systemd import Notices
 from streamflow.observe.words import duration
-from streamflow.settings import load_settings
+from streamflow.settings import Settings, load_settings
 from streamflow.storage import inspect
 from streamflow.storage.trouble import Trouble
 
@@ -96,7 +101,7 @@ def run_in_workspace(pipeline: Pipeline, inputs: Sequence[str], workspace: Path,
         keep=settings.log.keep,
         secrets=settings.secret_values(),
     ) as opened:
-        session = _Session(pipeline, inputs, workspace, options, opened)
+        session = _Session(pipeline, inputs, workspace, options, settings, opened)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             code = runner.run(session.run())
             with session.leaving(AT_ONCE, code):
@@ -118,23 +123,37 @@ class _Session:
     """One run with everything around it."""
 
     def __init__(
-        self, pipeline: Pipeline, inputs: Sequence[str], workspace: Path, options: Options, opened: Log
+        self,
+        pipeline: Pipeline,
+        inputs: Sequence[str],
+        workspace: Path,
+        options: Options,
+        settings: Settings,
+        opened: Log,
     ) -> None:
         self._pipeline = pipeline
         self._inputs = inputs
         self._workspace = workspace
         self._options = options
+        self._settings = settings
         self._log = opened
         self._run: Run | None = None
         self._limits: Registry | None = None
         self._signalled: str | None = None
         self._empty_sources = 0
         self._told_slow: set[tuple[type[Event], str]] = set()
+        self._notices = Notices()
+        self._beside: set[asyncio.Task[None]] = set()
+        self._ready = False
+        self._reloading = asyncio.Lock()
 
     async def run(self) -> int:
         options = self._options
         task = asyncio.create_task(self._run_pipeline(), name="streamflow run")
-        with _signals(lambda name: self._stop(name, task)):
+        with (
+            closing(self._notices),
+            signals(lambda name: self._stop(name, task), self._reload if self._options.watching else None),
+        ):
             try:
                 summary = await task
             except asyncio.CancelledError:
@@ -176,13 +195,15 @@ class _Session:
                 await asyncio.get_running_loop().create_future()
 
         display = asyncio.Event()
-        shower = asyncio.create_task(show(), name="streamflow display")
+        self._accompany(show(), "display")
+        if self._notices.wanted:
+            self._accompany(self._notices.signs_of_life(self._status), "signs of life")
         try:
             return await run_pipeline(
                 self._pipeline,
                 self._inputs,
                 workspace=self._workspace,
-                settings=load_settings(self._workspace, self._options.overrides),
+                settings=self._settings,
                 watching=self._options.watching,
                 sequential=self._options.sequential,
                 refresh=self._options.refresh,
@@ -192,8 +213,61 @@ class _Session:
                 started=started,
             )
         finally:
-            shower.cancel()
-            await asyncio.gather(shower, return_exceptions=True)
+            beside = list(self._beside)
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+
+    def _accompany(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        """Let something go on beside the run, until its end."""
+        task = asyncio.create_task(work, name=f"streamflow {name}")
+        self._beside.add(task)
+        task.add_done_callback(self._beside.discard)
+
+    def _status(self) -> str:
+        """How it stands, in a line for the service manager."""
+        if self._run is None:
+            return "starting"
+        figures = self._run.figures().values()
+        done = sum(each.done + each.skipped for each in figures)
+        waiting = sum(each.queued + each.parked for each in figures)
+        dead = sum(each.dead for each in figures)
+        state = f"stopping ({self._signalled}): " if self._signalled is not None else ""
+        return f"{state}{sum(each.active for each in figures)} active, {waiting} waiting, {done} done, {dead} failed"
+
+    def _reload(self) -> None:
+        if self._ready and self._signalled is None:
+            self._accompany(self._reload_settings(), "reload")
+
+    async def _reload_settings(self) -> None:
+        """Take over what has changed in the settings, or leave everything as it is and say why."""
+        async with self._reloading:
+            run, limits = self._run, self._limits
+            assert run is not None  # noqa: S101 - it has started
+            assert limits is not None  # noqa: S101
+            self._notices.reloading()
+            try:
+                settings = await asyncio.to_thread(self._read_settings)
+                differ = changes(self._settings, settings)
+                take_over(run, limits, self._pipeline, settings)
+            except Exception as error:  # noqa: BLE001 - a pipeline's own function may be asked
+                log.warning("settings_refused", reason=str(error))
+                tell(f"The settings stay as they were: {error}")
+            else:
+                self._settings = settings
+                self._log.set_level(settings.log.level)
+                log.info("settings_reloaded", taken_over=differ.live, need_a_new_start=differ.waiting)
+                tell(f"Settings read again; changed: {', '.join(differ.live) or 'nothing'}.")
+                if differ.waiting:
+                    tell(f"A new start is needed for {', '.join(differ.waiting)}.")
+            finally:
+                self._notices.ready(self._status())
+
+    def _read_settings(self) -> Settings:
+        settings = load_settings(self._workspace, self._options.overrides)
+        stages = [stage.name for stage in self._pipeline.stages]
+        settings.check_names(services=self._pipeline.services, stages=stages)
+        return settings
 
     def _stop(self, name: str, task: asyncio.Task[Summary]) -> None:
         again = self._signalled is not None
@@ -254,6 +328,10 @@ class _Session:
             error = self._run.error if self._run is not None else None
             code = _error_code(error) if error is not None else _signal_code(self._signalled or signal.SIGTERM.name)
             self._leave_after(event.grace + AT_ONCE, event.reason, code)
+            self._notices.stopping(f"finishing {by_stage(event.active) or 'nothing'}, for at most {event.grace:g} s")
+        if isinstance(event, RunStarted):
+            self._ready = True
+            self._notices.ready(self._status())
         if self._options.quiet:
             return
         if isinstance(event, LoopBlocked | StageStuck):
@@ -284,10 +362,16 @@ class _Session:
         if isinstance(event, RecordsRetracted):
             tell(f"Retracted {count(event.records, 'record')} that nothing emits any more.")
         if isinstance(event, Draining) and self._signalled is not None:
+            active = count(sum(event.active.values()), "active item")
+            stages = f" ({by_stage(event.active)})" if event.active else ""
             tell(
-                f"{event.reason}: finishing {count(event.active, 'active item')}, for at most {event.grace:g} s; "
+                f"{event.reason}: finishing {active}, for at most {event.grace:g} s{stages}; "
                 "the rest stays pending. A second signal stops at once."
             )
+            assert self._run is not None  # noqa: S101 - it told
+            self._accompany(tell_what_is_waited_for(self._run, event.grace), "draining")
+        if isinstance(event, Abandoned):
+            tell(f"Not finished: {by_stage(event.items)}. They stay pending.")
 
     def _tell_slow(self, event: LoopBlocked | StageStuck) -> None:
         """Say once for each stage that its function does not let go, and where it stands."""
@@ -307,16 +391,17 @@ class _Session:
         """What a source, a finalizer, the store or the engine itself raised."""
         log.info("run_failed", exc_info=error)
         self._log.flush()
+        code = _error_code(error) if isinstance(error, CredentialsRefused | Unavailable) else FAILED
         lines = [
-            f"Error: {self._pipeline.name} failed: {type(error).__name__}: {error}",
+            f"Error: {self._pipeline.name} failed: {_why(error)}",
             "What was committed is kept; the same command goes on from there.",
         ]
         if self._log.path is not None and self._log.path.exists():
             lines.append(f"The whole story is in {self._log.path}.")
         tell(self._log.redact.text("\n".join(lines)))
         if self._options.as_json:
-            give_json({"pipeline": self._pipeline.name, "outcome": "failed", "exit_code": FAILED, "error": str(error)})
-        return FAILED
+            give_json({"pipeline": self._pipeline.name, "outcome": "failed", "exit_code": code, "error": str(error)})
+        return code
 
     def _report(self, summary: Summary, limits: Sequence[LimitState]) -> reports.Report:
         found = inspect.overview(self._workspace)
@@ -367,6 +452,11 @@ def _why(error: Exception) -> str:
             f"{str(error).rstrip('.')}. Nothing is lost. Set the credentials in [services.{name}] of streamflow.toml "
             f"or in STREAMFLOW_SERVICES__{name.upper()}__API_KEY, and run it again"
         )
+    if isinstance(error, Unavailable):
+        return (
+            f"{error}. Nothing is lost: run it again when {error.service} is back. How long a run waits for a service "
+            "is the setting outage"
+        )
     return f"{type(error).__name__}: {error}"
 
 
@@ -379,7 +469,9 @@ def _line_for(event: Event) -> tuple[str, str]:
     name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
     if isinstance(event, ItemSkipped | ItemRetried):
         return "debug" if isinstance(event, ItemSkipped) else "info", name
-    noteworthy = isinstance(event, ItemDied | LimitPaused | StorageBlocked | ControlUnavailable) or name in (
+    noteworthy = isinstance(
+        event, ItemDied | LimitPaused | BreakerOpened | StorageBlocked | ControlUnavailable
+    ) or name in (
         "contents_differ",
         "stage_stuck",
         "loop_blocked",
@@ -387,17 +479,3 @@ def _line_for(event: Event) -> tuple[str, str]:
         "record_refused",
     )
     return "warning" if noteworthy else "info", name
-
-
-@contextmanager
-def _signals(stop: Callable[[str], None]) -> Iterator[None]:
-    """Call `stop` with the name of each SIGINT and SIGTERM."""
-    loop = asyncio.get_running_loop()
-    wanted = (signal.SIGINT, signal.SIGTERM)
-    for number in wanted:
-        loop.add_signal_handler(number, stop, number.name)
-    try:
-        yield
-    finally:
-        for number in wanted:
-            loop.remove_signal_handler(number)

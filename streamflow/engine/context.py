@@ -12,9 +12,10 @@ if TYPE_CHECKING:  # a worker process imports this module and needs none of thes
 
     from streamflow.http.client import Client, Service
     from streamflow.http.download import Downloader
+    from streamflow.limits.allowance import Allowance
     from streamflow.limits.limit import Limit
     from streamflow.limits.registry import Registry
-    from streamflow.settings import Settings
+    from streamflow.settings import ServiceSettings, Settings
     from streamflow.storage.files import FileStore
 
 
@@ -64,17 +65,12 @@ class Context:
             limit=self._limit(service),
             max_bytes=self.settings.download.max_bytes,
             allow_private=self.settings.download.allow_private,
-            base_url=given.base_url or service.base_url or None,
+            base_url=(given.base_url or service.base_url) if service.base_url else None,
             email=given.email,
             **timeout,  # type: ignore[arg-type]
         )
 
     def _limit(self, service: Service) -> Limit:
-        from streamflow.limits.allowance import Allowance
-        from streamflow.limits.window import Window
-
-        given = self.settings.services[service.name]
-        windows = tuple(Window(window.size, window.per, window.kind) for window in given.windows or ())
         return self.limits.limit(
             service.name,
             rate=service.rate,
@@ -82,5 +78,15 @@ class Context:
             concurrency=service.concurrency,
             burst=service.burst,
             windows=service.windows,
-            configured=Allowance(given.rate, given.per, given.concurrency, given.burst, windows),
+            adaptive=service.adaptive,
+            configured=allowance(self.settings.services[service.name]),
         )
+
+
+def allowance(given: ServiceSettings) -> Allowance:
+    """What the user's settings say of an API's limit."""
+    from streamflow.limits.allowance import Allowance
+    from streamflow.limits.window import Window
+
+    windows = tuple(Window(window.size, window.per, window.kind) for window in given.windows or ())
+    return Allowance(given.rate, given.per, given.concurrency, given.burst, windows)

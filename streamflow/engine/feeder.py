@@ -24,7 +24,7 @@ class Feeder:
     """Feeds one stage.
 
     Times are those of the event loop in memory and seconds since the epoch in the store: a clock that is set while a
-    run is on moves no retry that is in memory.
+    run is on moves no retry that is in memory, and makes none that is not wait longer.
     """
 
     def __init__(self, stage: str, store: Store, channel: Channel[Item], room: int) -> None:
@@ -43,6 +43,8 @@ class Feeder:
         self.paging = asyncio.Lock()
         self._outside = 0
         self._next_outside = float("inf")
+        # The most by which the epoch's clock was ahead of the loop's when an item was parked.
+        self._ahead = float("-inf")
         self._changed = asyncio.Event()
 
     @property
@@ -52,7 +54,9 @@ class Feeder:
 
     def park(self, item: Item, delay: float) -> None:
         """Keep an item for `delay` seconds. It is pending in the store already, with its time."""
-        due = asyncio.get_running_loop().time() + delay
+        now = asyncio.get_running_loop().time()
+        due = now + delay
+        self._ahead = max(self._ahead, time.time() - now)
         if len(self._parked) < self._room or not self._store.durable:
             heapq.heappush(self._parked, (due, next(self._order), item))
             self.remember(item)
@@ -77,8 +81,10 @@ class Feeder:
         come from here on; `resume` finds the others."""
         count = sum(not self._is_to_be_resumed(number) for number in ids)
         if count:
+            now = asyncio.get_running_loop().time()
+            self._ahead = max(self._ahead, time.time() - now)
             self._outside += count
-            self._next_outside = min(self._next_outside, asyncio.get_running_loop().time())
+            self._next_outside = min(self._next_outside, now)
             self._changed.set()
         return count
 
@@ -146,7 +152,7 @@ class Feeder:
         # when it was read: an item that was in memory at any time since then may have ended meanwhile.
         self._touched = touched = set(self._in_memory)
         limit = PAGE + len(touched)
-        page = await self._store.due(self._stage, until=time.time() + 1.0, limit=limit)
+        page = await self._store.due(self._stage, until=now + self._ahead + 1.0, limit=limit)
         self._touched = None
         outside = [item for item in page if item.id not in touched and not self._is_to_be_resumed(item.id)]
         for item in outside:

@@ -14,9 +14,11 @@ from operator import attrgetter
 from typing import Any
 
 from streamflow.engine.channel import ChannelClosed
+from streamflow.engine.following import FilesInHand
 from streamflow.engine.shared import Shared
 from streamflow.errors import StageSignatureError, StorageError, WriterStopped, told
 from streamflow.events import RecordRefused
+from streamflow.failpoints import failpoint
 from streamflow.storage.store import Completion, Item, State
 
 _STAGE = attrgetter("stage")
@@ -28,11 +30,19 @@ READ_AHEAD = 256
 class Intake:
     """Feeds a run from one source.
 
-    `records` counts what the source gave, `admitted` what was new, `refused` what cannot be stored.
+    `records` counts what the source gave, `admitted` what was new, `refused` what cannot be stored. `acknowledge` is
+    given the records of each group once they are durable; `in_hand` follows the files that they came from.
     """
 
     def __init__(
-        self, name: str, stream: AsyncGenerator[Any, None], shared: Shared, *, limit: int | None = None
+        self,
+        name: str,
+        stream: AsyncGenerator[Any, None],
+        shared: Shared,
+        *,
+        limit: int | None = None,
+        acknowledge: Callable[[list[Any]], Awaitable[None]] | None = None,
+        in_hand: FilesInHand | None = None,
     ) -> None:
         self.name = name
         self.records = 0
@@ -40,6 +50,8 @@ class Intake:
         self.refused = 0
         self._stream = stream
         self._shared = shared
+        self._acknowledge = acknowledge
+        self._in_hand = in_hand
         self._limit = limit if limit is not None else float("inf")
         self._read: list[Any] = []
         self._ended = False
@@ -74,6 +86,8 @@ class Intake:
                 except SystemExit as error:
                     raise self._exited(error) from error
                 self.records += 1
+                if self._in_hand is not None:
+                    self._in_hand.read()
                 await self._admit([record])
                 await settled()
 
@@ -84,6 +98,8 @@ class Intake:
                     return
                 async for record in self._stream:
                     self._read.append(record)
+                    if self._in_hand is not None:
+                        self._in_hand.read()
                     waiting = len(self._read)
                     if waiting == 1:
                         self._moved.set()
@@ -132,11 +148,16 @@ class Intake:
             for record in records:  # one of them is at fault
                 await self._admit([record])
             return
+        failpoint("admitted")
         shared.tally.changed = shared.tally.changed or bool(fresh or rows)
         self.admitted += len(fresh)
         shared.tally.alive += len(fresh)
         if not shared.tally.alive:
             shared.tally.notify()
+        if self._in_hand is not None:
+            self._in_hand.admitted(records)
+        if self._acknowledge is not None:
+            await self._acknowledge(list(records))
         try:
             for stage, several in groupby(fresh, key=_STAGE):
                 await shared.channels[stage].put_all(list(several))
@@ -147,3 +168,5 @@ class Intake:
         """One record cannot be stored: the others go on."""
         self.refused += 1
         self._shared.hook(RecordRefused(self.name, told(error)))
+        if self._in_hand is not None:
+            self._in_hand.refused(told(error))

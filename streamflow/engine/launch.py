@@ -20,6 +20,7 @@ from streamflow.limits.keeping import keeping
 from streamflow.limits.registry import Registry
 from streamflow.settings import Settings, StageSettings, load_settings
 from streamflow.sources.files import Inputs
+from streamflow.sources.watch import Pace
 from streamflow.storage import DATABASE
 from streamflow.storage.files import FileStore
 from streamflow.storage.lock import WorkspaceLock
@@ -56,9 +57,9 @@ async def run_pipeline(
     inputs = Inputs(
         arguments,
         watching,
-        quiet=settings.watch.quiet,
-        rescan=settings.watch.rescan,
-        poll=settings.watch.poll,
+        pace=Pace(settings.watch.quiet, settings.watch.rescan, settings.watch.poll),
+        processed=settings.watch.processed,
+        failed=settings.watch.failed,
         ignored=[workspace],
     )
     inputs.check()
@@ -70,7 +71,7 @@ async def run_pipeline(
         files = FileStore(workspace / "files", patience=patience)
         await files.sweep()
         session = await stack.enter_async_context(open_session())
-        limits = Registry(hook=hook)
+        limits = Registry(hook=hook, outage=float("inf") if watching else settings.outage)
         context = Context(workspace, settings, session, limits, files)
         resources: dict[type[Any], Any] = {Context: context, Inputs: inputs, Reader: Reader(store)}
         for kind in pipeline.resources:

@@ -12,13 +12,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from streamflow.engine.context import Context
-from streamflow.engine.stage import Signature, Stage, read_signature
+from streamflow.engine.source import Source
+from streamflow.engine.stage import Stage, check_function, check_name, read_signature, shown
 from streamflow.errors import (
     CycleError,
     DuplicateName,
     MissingInput,
     MissingResource,
     NotImportable,
+    PipelineError,
+    StageSignatureError,
     WrongResource,
 )
 from streamflow.record import RecordType, record_type
@@ -36,9 +39,9 @@ PROVIDED: tuple[type[Any], ...] = (Context, Inputs, Reader)
 class Pipeline:
     """Stages and what feeds, serves and ends them.
 
-    `sources` are async generator functions that take the run's `Inputs` and yield records. `resources` are classes
-    made with the run's `Context`; async context managers live on the loop, plain ones in threads and processes.
-    `finalizers` are async functions run when the pipeline goes quiet.
+    `sources` are async generator functions that take the run's `Inputs` and yield records, or such in a `Source`.
+    `resources` are classes made with the run's `Context`; async context managers live on the loop, plain ones in
+    threads and processes. `finalizers` are async functions run when the pipeline goes quiet.
 
     The rest serves commands, which so need not know the pipeline: `services` names the `[services.NAME]` it reads;
     `samples` is a folder of inputs for `demo`; `simulators(names, latency=…, faults=…, scale=…, seed=…, extra=…)`
@@ -50,7 +53,7 @@ class Pipeline:
     """
 
     name: str
-    sources: Sequence[Callable[..., Any]]
+    sources: Sequence[Callable[..., Any] | Source]
     stages: Sequence[Stage]
     resources: Sequence[type[Any]] = ()
     finalizers: Sequence[Callable[..., Any]] = ()
@@ -62,22 +65,29 @@ class Pipeline:
     adapt: Callable[[Pipeline, Settings], Pipeline] | None = None
 
     def __post_init__(self) -> None:
+        check_name(self.name, "pipeline")
+        self._check_parts()
         self._check_names()
         self._check_inputs()
         self._check_cycles()
         for stage in self.stages:
-            self._check_resources(f"stage {stage.name!r}", stage.signature, stage.runs_in)
+            self._check_resources(f"stage {stage.name!r}", stage.signature.resources, stage.runs_in)
             if stage.runs_in == "process":
                 _check_importable(stage)
-        for source, signature in zip(self.sources, self.source_signatures, strict=True):
-            self._check_resources(f"source {source.__name__!r}", signature, "loop")
+        for source in self.all_sources:
+            self._check_resources(f"source {source.name!r}", source.signature.resources, "loop")
+            self._check_resources(f"what acknowledges for {source.name!r}", source.acknowledges_with, "loop")
         for finalizer in self.finalizers:
             where = f"finalizer {finalizer.__name__!r}"
-            self._check_resources(where, read_signature(finalizer, where), "loop")
+            signature = read_signature(finalizer, where)
+            if signature.takes is not None:
+                raise StageSignatureError(f"{where} takes a record, and is given none: put `*,` before its resources")
+            self._check_resources(where, signature.resources, "loop")
 
     @cached_property
-    def source_signatures(self) -> tuple[Signature, ...]:
-        return tuple(read_signature(source, f"source {source.__name__!r}", source=True) for source in self.sources)
+    def all_sources(self) -> tuple[Source, ...]:
+        """The sources, those that were given as functions too."""
+        return tuple(source if isinstance(source, Source) else Source(source) for source in self.sources)
 
     @cached_property
     def routes(self) -> Mapping[type[Any], tuple[str, ...]]:
@@ -91,7 +101,7 @@ class Pipeline:
     @cached_property
     def record_classes(self) -> tuple[type[Any], ...]:
         """All record types that sources and stages produce or take, in the order of first mention."""
-        signatures = (*self.source_signatures, *(stage.signature for stage in self.stages))
+        signatures = [*(source.signature for source in self.all_sources), *(stage.signature for stage in self.stages)]
         mentioned = [kind for signature in signatures for kind in (signature.takes, *signature.produces) if kind]
         return tuple(dict.fromkeys(mentioned))
 
@@ -116,9 +126,9 @@ class Pipeline:
         lines = ["flowchart LR"]
         lines += [f"    {stage.name}[{stage.name}]" for stage in self.stages]
         edges: list[str] = []
-        for source, signature in zip(self.sources, self.source_signatures, strict=True):
-            lines.append(f"    {source.__name__}([{source.__name__}])")
-            edges += self._edges(source.__name__, signature.produces)
+        for source in self.all_sources:
+            lines.append(f"    {source.name}([{source.name}])")
+            edges += self._edges(source.name, source.signature.produces)
         for stage in self.stages:
             edges += self._edges(stage.name, stage.signature.produces)
         ends = [kind for kind, takers in self.routes.items() if not takers]
@@ -131,6 +141,45 @@ class Pipeline:
             for kind in produces
             for taker in self.routes[kind] or (kind.__name__,)
         ]
+
+    def _check_parts(self) -> None:
+        """Each part is a list of the right things."""
+        for part in ("sources", "stages", "resources", "finalizers", "services", "simulated"):
+            given = getattr(self, part)
+            if not isinstance(given, Sequence) or isinstance(given, str):  # an iterator would be used up by one look
+                raise PipelineError(f"pipeline {self.name!r}: {part} must be a list, not {given!r}: write {part}=[…]")
+        where = f"pipeline {self.name!r}"
+        stages: Sequence[object] = self.stages
+        for stage in stages:
+            if not isinstance(stage, Stage):
+                name = getattr(stage, "__name__", "…")
+                raise PipelineError(f"{where} has {stage!r} among its stages: write Stage({name})")
+        sources: Sequence[Any] = self.sources
+        for given in sources:
+            source = given.function if isinstance(given, Source) else given
+            if inspect.isasyncgen(source):
+                name = source.__name__
+                raise StageSignatureError(
+                    f"{where}: the source {name!r} is called; give the function, sources=[{name}]"
+                )
+            check_function(source, f"a source of {where}", "sources=[function]")
+            if inspect.iscoroutinefunction(source) or inspect.isgeneratorfunction(source):
+                raise StageSignatureError(
+                    f"source {source.__name__!r} must be an async generator: `async def`, `yield`, and annotate it "
+                    "`-> AsyncIterator[…]`"
+                )
+        for finalizer in self.finalizers:
+            check_function(finalizer, f"a finalizer of {where}", "finalizers=[function]")
+            if not inspect.iscoroutinefunction(finalizer):
+                raise StageSignatureError(
+                    f"finalizer {finalizer.__name__!r} must be an `async def` that yields nothing"
+                )
+        kinds: Sequence[object] = self.resources
+        for kind in kinds:
+            if not isinstance(kind, type):
+                raise WrongResource(
+                    f"{where} has {kind!r} among its resources: give the class, which is made with the run's Context"
+                )
 
     def _check_names(self) -> None:
         for what, names in (
@@ -150,7 +199,7 @@ class Pipeline:
                 known[folded] = name
 
     def _check_inputs(self) -> None:
-        produced = {kind for signature in self.source_signatures for kind in signature.produces}
+        produced = {kind for source in self.all_sources for kind in source.signature.produces}
         produced.update(kind for stage in self.stages for kind in stage.signature.produces)
         for stage in self.stages:
             takes = stage.signature.takes
@@ -181,12 +230,12 @@ class Pipeline:
         for name in after:
             visit(name, ())
 
-    def _check_resources(self, where: str, signature: Signature, runs_in: str) -> None:
-        for name, kind in signature.resources.items():
+    def _check_resources(self, where: str, resources: Mapping[str, type[Any]], runs_in: str) -> None:
+        for name, kind in resources.items():
             if kind not in (*self.resources, *PROVIDED):
                 raise MissingResource(
-                    f"{where} asks for {name}: {kind.__qualname__}, which pipeline {self.name!r} does not provide; "
-                    f"add {kind.__qualname__} to its resources"
+                    f"{where} asks for {name}: {shown(kind)}, which pipeline {self.name!r} does not provide; "
+                    f"add {shown(kind)} to its resources"
                 )
             if runs_in != "loop" and not hasattr(kind, "__enter__"):
                 raise WrongResource(

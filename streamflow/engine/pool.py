@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -93,7 +94,7 @@ class Pool:
             return await self._handle_batch([lone], slot)
         if self._special is not None:
             return await (self._work_special(slot, self._special) if lone is None else self._special(lone, slot))
-        clock, call, timeout, deadline = self._clock, self._call, self._timeout, slot.deadline
+        clock, call, deadline = self._clock, self._call, slot.deadline
         take, ways, ends, finish = self.channel.take, self._ways, self._ends, self._store.finish
         durable, places, place, sign = self._durable, self._places, slot.place, self._sign
         while not self.stopping:
@@ -103,7 +104,7 @@ class Pool:
                 slot.breathe_at = clock() + BREATH
             slot.items = (item,)
             now = clock()
-            deadline.at = now + timeout
+            deadline.at = now + self._timeout
             if durable:
                 item.started = time.time()
                 places[place] = sign * item.id
@@ -147,6 +148,11 @@ class Pool:
         while not self.stopping:
             await handle(await self.channel.get(), slot)
             await asyncio.sleep(0)
+
+    def retune(self, stage: Stage) -> None:
+        """Take over a stage's timeout and retry policy, for the attempts that begin from now on."""
+        self.stage = replace(self.stage, timeout=stage.timeout, retry=stage.retry)
+        self._timeout = stage.timeout
 
     def stop(self) -> None:
         """Take no more items. Workers end when the item in hand has; idle ones at once."""
@@ -279,8 +285,8 @@ class Pool:
             self._shared.hook(ItemSkipped(self.stage.name, str(item.key), error.reason))
             return
         match self._decide(error, item):
-            case Again(delay):
-                item.attempts += 1
+            case Again(delay, counted):
+                item.attempts += counted
                 self.retries += 1
                 due = time.time() + delay
                 self.feeder.remember(item)  # before it can be read: else it would be fetched while it is here

@@ -14,6 +14,7 @@ import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +22,7 @@ from streamflow.engine.channel import Channel
 from streamflow.engine.executors import executor
 from streamflow.engine.feeder import Feeder
 from streamflow.engine.figures import StageFigures, Summary, shares
+from streamflow.engine.following import FilesInHand, Following
 from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
@@ -30,6 +32,7 @@ from streamflow.engine.tally import Tally
 from streamflow.engine.trace import Span, traced
 from streamflow.engine.watchdog import Watchdog
 from streamflow.events import (
+    Abandoned,
     ContentsDiffer,
     Draining,
     Hook,
@@ -91,13 +94,14 @@ class Run:
         self._limit = limit
         self._refresh = refresh
         self._stale = stale
-        self._grace = grace
+        self.grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
         self._patience = storage_patience if storage_patience is not None else Patience(workspace, hook)
         self._quiet = Quiet(pipeline, store, resources, self.tally, hook, self._patience, self._is_ending)
         self._spans: list[Span] = []
         self._intakes: list[Intake] = []
+        self._following: Following | None = None
         # Whether one worker serves all stages now, one item at a time.
         self._lone = sequential
         self._stop = asyncio.Event()
@@ -119,10 +123,6 @@ class Run:
         try:
             self.tally.changed = opened.changed
             resumed = sum(opened.pending.values())
-            self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
-            if not self._refresh:
-                for name in opened.lacking:
-                    self._hook(StageLacksRecords(name, plan.stages[name][0].name))
             if not opened.behind:
                 self._renewed.set()
             if self._daemon:
@@ -131,6 +131,10 @@ class Run:
                     await self._quiet.catch_up(stage.name)
             async with self._beside, AsyncExitStack() as stack:
                 await self._make_pools(stack)
+                self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
+                if not self._refresh:
+                    for name in opened.lacking:
+                        self._hook(StageLacksRecords(name, plan.stages[name][0].name))
                 self._tell_of_unclean_end(opened)
                 await self._flow(opened.suspects)
         except BaseException as error:
@@ -147,6 +151,12 @@ class Run:
         seconds = time.monotonic() - self._started
         self._hook(RunEnded(self.pipeline.name, reason, seconds))
         return seconds
+
+    @property
+    def inputs(self) -> Inputs:
+        """What the sources read."""
+        inputs: Inputs = self._resources[Inputs]
+        return inputs
 
     @property
     def error(self) -> Exception | None:
@@ -175,6 +185,10 @@ class Run:
     def looks(self) -> Mapping[str, Mapping[str, float]]:
         """For how many seconds the workers of each stage were seen at what, since the run began."""
         return self._watchdog.looks if self._state != "starting" else {}
+
+    def active(self) -> dict[str, int]:
+        """Items in workers' hands, by stage; stages that have none are left out."""
+        return {name: pool.active for name, pool in self.pools.items() if pool.active}
 
     def figures(self) -> dict[str, StageFigures]:
         """Live figures of each stage."""
@@ -363,10 +377,18 @@ class Run:
             if self._store.durable:
                 self.tally.feeding += 1
                 feeding.append(group.create_task(self._feed(self._resume(pool.stage.name))))
-        for source, signature in zip(self.pipeline.sources, self.pipeline.source_signatures, strict=True):
-            wanted = {name: self._resources[kind] for name, kind in signature.resources.items()}
-            stream = source(self._resources[Inputs], **wanted)
-            intake = Intake(source.__name__, stream, self._shared, limit=self._limit)
+        filing = self.inputs.filing()
+        if filing is not None:
+            self._following = Following(filing, self._store, self._shared.routes)
+            helpers.append(group.create_task(self._guarded(self._following.run()), name="streamflow following"))
+        for source in self.pipeline.all_sources:
+            in_hand = FilesInHand(self._following) if self._following is not None else None
+            inputs = self.inputs if in_hand is None else self.inputs.in_hand_of(in_hand)
+            stream = source.function(inputs, **self._wanted(source.signature.resources))
+            acknowledge = source.acknowledge and partial(source.acknowledge, **self._wanted(source.acknowledges_with))
+            intake = Intake(
+                source.name, stream, self._shared, limit=self._limit, acknowledge=acknowledge, in_hand=in_hand
+            )
             self._intakes.append(intake)
             self.tally.feeding += 1
             feeding.append(
@@ -383,6 +405,9 @@ class Run:
         await self.tally.wait(lambda: not self.tally.alive and self.tally.feeding == sources)
         await self._store.renew()
         self._renewed.set()
+
+    def _wanted(self, resources: Mapping[str, type[Any]]) -> dict[str, Any]:
+        return {name: self._resources[kind] for name, kind in resources.items()}
 
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Say that the run is over before the task group cancels the others because this failed.
@@ -479,17 +504,21 @@ class Run:
             task.cancel()
         for channel in self._shared.channels.values():
             channel.close()
-        active = sum(pool.active for pool in self.pools.values())
+        active = self.active()
         if not self._lone:
             for pool in self.pools.values():
                 pool.stop()
         elif not active:
             workers[0].cancel()
-        self._hook(Draining(self._stopped_by or str(self._error), active, self._grace))
+        self._hook(Draining(self._stopped_by or str(self._error), active, self.grace))
         halt = asyncio.create_task(self._halt.wait())
         try:
             ended = asyncio.gather(*workers, return_exceptions=True)
-            await asyncio.wait((halt, ended), timeout=self._grace, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait((halt, ended), timeout=self.grace, return_when=asyncio.FIRST_COMPLETED)
+            if left := self.active():
+                self._hook(Abandoned(left))
+            if self._following is not None and not self._halt.is_set():
+                await self._following.look()
         finally:
             self._shared.halt()  # before the workers are cancelled: else each would take it for its function's
             halt.cancel()

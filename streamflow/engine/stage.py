@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
+import functools
 import inspect
+import math
+import re
 import types
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
-from streamflow.errors import StageSignatureError
+from streamflow.errors import PipelineError, StageSignatureError
 from streamflow.limits.retry import Retry
 from streamflow.record import is_record
 
 RunsIn = Literal["loop", "thread", "process"]
 _STREAMS = (AsyncIterator, AsyncIterable, AsyncGenerator)
 _UNIONS = (Union, types.UnionType)
+_NAME = re.compile(r"[\w-]+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +30,10 @@ class Batch:
     max_wait: float = 0.05
 
     def __post_init__(self) -> None:
-        if self.max_size < 1 or self.max_wait < 0:
-            raise StageSignatureError(f"{self}: max_size must be at least 1 and max_wait at least 0")
+        if not (is_count(self.max_size) and is_seconds(self.max_wait)):
+            raise StageSignatureError(
+                f"{self}: max_size must be a whole number of at least 1 and max_wait at least 0 seconds"
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +73,11 @@ class Stage:
     signature: Signature = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if not self.name:
+        check_function(self.function, "a stage", "Stage(function, …)")
+        if self.name == "":
             object.__setattr__(self, "name", self.function.__name__)
-        if self.workers < 1 or (self.capacity is not None and self.capacity < 1):
-            raise StageSignatureError(f"stage {self.name!r}: workers and capacity must be at least 1")
-        if self.timeout <= 0:
-            raise StageSignatureError(f"stage {self.name!r}: timeout must be positive, not {self.timeout} s")
+        check_name(self.name, "stage")
+        self._check_policy(f"stage {self.name!r}")
         object.__setattr__(self, "signature", self._read())
 
     @property
@@ -84,6 +90,25 @@ class Stage:
         """The most items that one worker can have in its hands."""
         return self.batch.max_size if self.batch is not None else 1
 
+    def _check_policy(self, where: str) -> None:
+        for what, value in (("workers", self.workers), ("capacity", self.capacity), ("memory", self.memory)):
+            if not is_count(value) and not (what == "capacity" and value is None):
+                raise StageSignatureError(f"{where}: {what} must be a whole number of at least 1, not {value!r}")
+        if not (is_seconds(self.timeout) and self.timeout > 0):
+            raise StageSignatureError(f"{where}: timeout must be a positive number of seconds, not {self.timeout!r}")
+        if not isinstance(self.version, int):
+            raise StageSignatureError(f"{where}: version must be a whole number, not {self.version!r}")
+        if not isinstance(self.retry, Retry):
+            raise StageSignatureError(f"{where}: retry must be a policy, not {self.retry!r}: say Retry(attempts=…)")
+        if not (self.batch is None or isinstance(self.batch, Batch)):
+            raise StageSignatureError(f"{where}: batch must be a policy, not {self.batch!r}: say Batch(max_size=…)")
+        if self.runs_in not in get_args(RunsIn):
+            near = difflib.get_close_matches(str(self.runs_in), get_args(RunsIn), 1)
+            hint = f" (is {near[0]!r} meant?)" if near else ""
+            raise StageSignatureError(
+                f"{where}: runs_in must be 'loop', 'thread' or 'process', not {self.runs_in!r}{hint}"
+            )
+
     def _read(self) -> Signature:
         where = f"stage {self.name!r}"
         function = self.function
@@ -95,6 +120,8 @@ class Stage:
             )
         if self.runs_in != "loop" and is_async:
             raise StageSignatureError(f"{where} runs in a {self.runs_in}, so its function must be a plain `def`")
+        if inspect.isgeneratorfunction(function):
+            raise StageSignatureError(f"{where} yields, which a plain `def` cannot: return a list of its outputs")
         signature = read_signature(function, where)
         if signature.takes is None:
             raise StageSignatureError(f"{where} takes nothing: give its function a first parameter of a record type")
@@ -118,6 +145,30 @@ class Stage:
             raise StageSignatureError(f"{where} streams and has a batch policy: return a list, an entry for each input")
 
 
+def check_function(function: object, where: str, how: str) -> None:
+    """Refuse what is no plain function. Raises StageSignatureError."""
+    if isinstance(function, functools.partial) or not inspect.isroutine(function):
+        raise StageSignatureError(
+            f"{where} needs a function and was given {function!r}: its inputs, outputs and name are read from it. "
+            f"Define one with `def` or `async def`, and say {how}"
+        )
+
+
+def check_name(name: object, what: str) -> None:
+    """Names stand in settings, commands and files. Raises PipelineError."""
+    if not (isinstance(name, str) and _NAME.fullmatch(name)):
+        raise PipelineError(f"{name!r} is no name for a {what}: use letters, digits, `_` and `-`")
+
+
+def is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def is_seconds(value: object) -> bool:
+    """Whether it is a finite number that is not negative."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value) and value >= 0
+
+
 def read_signature(function: Callable[..., Any], where: str, *, source: bool = False) -> Signature:
     """Read what a function takes and produces. `where` names it in errors.
 
@@ -137,7 +188,11 @@ def read_signature(function: Callable[..., Any], where: str, *, source: bool = F
     produces = tuple(dict.fromkeys(_records(produced, where)))
     resources: dict[str, type[Any]] = {}
     takes: type[Any] | None = None
+    if source and not any(parameter.kind is not parameter.KEYWORD_ONLY for parameter in parameters):
+        raise StageSignatureError(f"{where} takes nothing: give it a first parameter for the run's inputs: Inputs")
     for number, parameter in enumerate(parameters):
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            raise StageSignatureError(f"{where} takes `{parameter}`: name each parameter")
         hint = hints.get(parameter.name)
         if hint is None:
             raise StageSignatureError(f"{where}: annotate the parameter {parameter.name!r}")
@@ -150,6 +205,24 @@ def read_signature(function: Callable[..., Any], where: str, *, source: bool = F
                 f"{where} has a second positional parameter {parameter.name!r}: put `*,` before the resources"
             )
     return Signature(takes, produces, resources, streams)
+
+
+def read_resources(function: Callable[..., Any], where: str, *, records: bool = False) -> Mapping[str, type[Any]]:
+    """The resources that a function asks for by keyword. Its first parameter is a list where `records` says so, and
+    it has no other. Raises StageSignatureError.
+    """
+    hints = _hints(function, where)
+    parameters = list(inspect.signature(function).parameters.values())
+    if records:
+        if not parameters or parameters[0].kind is parameters[0].KEYWORD_ONLY:
+            raise StageSignatureError(f"{where} takes nothing: give it a first parameter, the list of records")
+        del parameters[0]
+    for parameter in parameters:
+        if parameter.kind is not parameter.KEYWORD_ONLY:
+            raise StageSignatureError(f"{where} has a parameter {parameter.name!r} too many: put `*,` before resources")
+        if parameter.name not in hints:
+            raise StageSignatureError(f"{where}: annotate the parameter {parameter.name!r}")
+    return {parameter.name: hints[parameter.name] for parameter in parameters}
 
 
 def _hints(function: Callable[..., Any], where: str) -> dict[str, Any]:
@@ -175,7 +248,7 @@ def _input(hint: Any, where: str) -> type[Any]:
         (hint,) = get_args(hint)
     if not is_record(hint):
         raise StageSignatureError(
-            f"{where} takes {_shown(hint)}, which is no record type: a stage takes exactly one type made by @record"
+            f"{where} takes {shown(hint)}, which is no record type: a stage takes exactly one type made by @record"
         )
     taken: type[Any] = hint
     return taken
@@ -194,10 +267,11 @@ def _records(hint: Any, where: str) -> Iterator[type[Any]]:
             yield from _records(inner, where)
     else:
         raise StageSignatureError(
-            f"{where} produces {_shown(hint)}, which is no record type: use types made by @record, None, and unions, "
+            f"{where} produces {shown(hint)}, which is no record type: use types made by @record, None, and unions, "
             "tuples, lists or an AsyncIterator of them"
         )
 
 
-def _shown(hint: Any) -> str:
+def shown(hint: Any) -> str:
+    """A type as people write it."""
     return getattr(hint, "__qualname__", None) or str(hint)

@@ -53,7 +53,8 @@ class Service:
 
     `rate` calls in `per` seconds, evenly spaced, `burst` of them at once after a silence; `concurrency` in flight;
     further `windows`, of requests or of another kind of cost, which may be used up at once. `cost` is what a call costs
-    that does not say, by kind, of which one request is always a part. `timeout` is
+    that does not say, by kind, of which one request is always a part. `adaptive` is for a server whose capacity nobody
+    publishes: latency finds out how many calls in flight it bears, up to `concurrency`. `timeout` is
     the time in seconds for a whole call once it is granted, `idle_timeout` the longest silence within a
     body. `max_bytes` caps a decoded body. `judge` may tell what an error response of this API means, where
     the status alone would mislead (a 403 for calls that come too fast); `None` leaves it to the status. `true_cost`
@@ -68,6 +69,7 @@ class Service:
     burst: int = 1
     windows: tuple[Window, ...] = ()
     cost: Mapping[str, float] = field(default_factory=dict)
+    adaptive: bool = False
     timeout: float = 30.0
     idle_timeout: float = 15.0
     max_bytes: int = 16 * 2**20
@@ -148,7 +150,7 @@ class Client:
         answer that is no JSON or does not fit.
         """
         accepting = {"Accept": "application/json", **(headers or {})}
-        response = await self.request(path, params=params, headers=accepting, cost=cost, method=method, data=data)
+        response = await self._request(method, path, params, accepting, cost, data, self._check_json)
         return self._decode(response, type)
 
     async def text(
@@ -186,7 +188,7 @@ class Client:
         seen: set[int] = set()
         while len(seen) < _MOST_PAGES:
             seen.add(hash((here, frozenset(query.items()))))
-            response = await self.request(here, params=query, headers=accepting, cost=cost)
+            response = await self._request("GET", here, query, accepting, cost, None, self._check_json)
             page = self._decode(response, type)
             yield page
             further = next(page) if next is not None else response.next_link
@@ -220,8 +222,21 @@ class Client:
         - `NotFound`, `PermanentError`, `TooLarge`: the same call will fail again;
         - `Overloaded` (which also pauses the limit as long as the service asks), `TransientError`,
           `Unreachable`, `BadAnswer`: trying again may help;
-        - `CredentialsRefused`, of the API's own origin only: elsewhere our credentials are not sent.
+        - `CredentialsRefused`, of the API's own origin only: elsewhere our credentials are not sent;
+        - `Unavailable`, when the API was away for longer than `outage`.
         """
+        return await self._request(method, path, params, headers, cost, data)
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        params: Mapping[str, str] | None,
+        headers: Mapping[str, str] | None,
+        cost: Mapping[str, float] | None,
+        data: Any,
+        check: Callable[[Response], None] | None = None,
+    ) -> Response:
         if climbs(path):
             raise PermanentError(
                 f"The path {path[:200]!r} has a segment `.` or `..`, which would lead to another place of "
@@ -235,7 +250,7 @@ class Client:
         query = dict(params or {})
         price = {**self.service.cost, **(cost or {})}
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._call(method, url, query, headers or {}, price, data)
+            response = await self._call(method, url, query, headers or {}, price, data, check)
             if response.status not in REDIRECTS or "location" not in response.headers:
                 return response
             url, query = self._redirected(response, method), {}
@@ -254,8 +269,12 @@ class Client:
         headers: Mapping[str, str],
         cost: Mapping[str, float],
         data: Any,
+        check: Callable[[Response], None] | None,
     ) -> Response:
-        """One request and its answer, under the limit. Redirects are returned, other failures raised."""
+        """One request and its answer, under the limit. Redirects are returned, other failures raised.
+
+        `check` raises while the limit can still see that an answer is none.
+        """
         service = self.service
         sent = {"User-Agent": self._agent, **headers}
         if origin(url) == self._origin:
@@ -269,6 +288,8 @@ class Client:
         except (ValueError, TypeError):
             raise PermanentError(f"No URL can be made of the parameters for {url.path}", service=service.name) from None
         async with self.limit(**cost) as grant:
+            if origin(url) != self._origin:
+                grant.elsewhere()
             try:
                 async with asyncio.timeout(service.timeout):
                     response = await self._exchange(method, target, sent, data, grant)
@@ -277,6 +298,8 @@ class Client:
             except (aiohttp.ClientError, OSError, ValueError) as error:
                 raise failure(error, service.name, self._shown(target)) from None
             self._raise_for_status(response)
+            if check is not None and response.status not in REDIRECTS:
+                check(response)
             if service.true_cost is not None and response.status not in REDIRECTS:
                 grant.cost(**service.true_cost(response))
         return response
@@ -377,6 +400,12 @@ class Client:
             )
         return target
 
+    def _check_json(self, response: Response) -> None:
+        """Raise `BadAnswer` for what cannot be JSON, such as a page that says to come back later."""
+        start = response.body[:64].lstrip()
+        if not start or start.startswith(b"<"):
+            raise self._no_json(response, "it is a page of markup" if start else "it is empty")
+
     def _decode(self, response: Response, type: type[T]) -> T:
         decoder = self._decoders.get(type)
         if decoder is None:
@@ -384,15 +413,18 @@ class Client:
         try:
             decoded: T = decoder.decode(response.body)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            kind = response.content_type or "no content type"
             what = self._redaction.text(str(error)) if isinstance(error, msgspec.DecodeError) else "it is not UTF-8"
-            raise BadAnswer(
-                f"{self.service.name} answered {self._shown(response.url)} with {kind},"
-                f" {len(response.body)} bytes, which is not the JSON that was expected: {what}",
-                service=self.service.name,
-                status=response.status,
-            ) from None
+            raise self._no_json(response, what) from None
         return decoded
+
+    def _no_json(self, response: Response, what: str) -> BadAnswer:
+        kind = response.content_type or "no content type"
+        return BadAnswer(
+            f"{self.service.name} answered {self._shown(response.url)} with {kind},"
+            f" {len(response.body)} bytes, which is not the JSON that was expected: {what}",
+            service=self.service.name,
+            status=response.status,
+        )
 
     def _shown(self, url: URL) -> str:
         return self._redaction.url(url)

@@ -59,8 +59,9 @@ class Downloader:
 
     `timeout` is the time in seconds for a whole download, waiting for the limit apart; `idle_timeout` the
     longest silence of the server. `max_bytes` caps the decoded size. `allow_private` and `allow`
-    (`host:port`) let it connect to addresses that are not public. `base_url` is the limit's own service: a
-    refusal from its origin pauses the limit; that of any other host is only that host's.
+    (`host:port`) let it connect to addresses that are not public. `base_url` is the limit's own service: what
+    its origin refuses, or fails to answer, is the limit's matter; that of any other host is only that host's.
+    Without one, the limit is for many hosts.
     """
 
     def __init__(
@@ -133,6 +134,10 @@ class Downloader:
                 shown = self._redaction.url(target)
                 self._check(target, shown)
                 async with self.limit() as grant:
+                    if self._own is None:
+                        grant.elsewhere(target.host or "")
+                    elif origin(target) != self._own:
+                        grant.elsewhere()
                     began = clock()
                     try:
                         async with asyncio.timeout(left):

@@ -5,11 +5,14 @@ The rules of the line:
 - First come, first served. Only the head of the line waits for anything; the others wait for their turn. So a dear
   call is not starved by cheap ones behind it.
 - The head takes all that the API demands at once, or nothing: a concurrency slot, what its cost takes of every window
-  and budget (`rates`), no pause. What it waits for is taken without an `await` in between, so a cancelled waiter has
-  taken nothing and leaves the line as it was.
+  and budget (`rates`), no pause, and that the API is there (`health`). What it waits for is taken without an `await`
+  in between, so a cancelled waiter has taken nothing and leaves the line as it was.
 - A call counts as not sent yet until whoever makes it tells `Grant.sent`, or its grant ends.
 - Waiting suspends the item's deadline. Holding a grant is counted on the deadline, so that the engine can
   refuse a stage that yields while it holds one.
+
+- What lasts too long is no wait: where the API is away, or its budget used up, for longer than `outage`, the head
+  raises `Unavailable`, and so does each that becomes head after it.
 
 `_free_at` says what holds the head up; what else may do so joins there, and tells `_news` when it no longer does. How
 a call ended is seen in `Grant.__aexit__`.
@@ -18,36 +21,49 @@ a call ended is seen in `Grant.__aexit__`.
 from __future__ import annotations
 
 import asyncio
+import random as randomness
 import time
 from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from streamflow import deadline
 from streamflow.errors import CostTooLarge
+from streamflow.events import Hook, LimitPaused
 from streamflow.limits.allowance import Allowance, LimitState, effective, given
+from streamflow.limits.breaker import Phase
 from streamflow.limits.headers import MAX_PAUSE, Told, budgets, exhausted, retry_after, told
+from streamflow.limits.health import Begun, Health
+from streamflow.limits.outage import Lack, local_time
+from streamflow.limits.pause import Pause
 from streamflow.limits.rates import Cost, Kept, Rates
 from streamflow.limits.window import REQUESTS, Window
 
 _SILENT_PAUSE = 60.0
 """Seconds. The longest pause after a refusal that does not say how long."""
 
-_WORTH_TELLING = 1.0
-"""Seconds by which a pause must grow to be told again: calls in flight are refused one after the other."""
-
 _PLAIN: Cost = {REQUESTS: 1}
+_NEVER = float("inf")
+_RANDOM = randomness.SystemRandom().random
 
 
 class Grant:
     """One call's leave to go ahead: `async with limit() as grant: …`. Usable once."""
 
-    __slots__ = ("_cost", "_item", "_limit", "_sent")
+    __slots__ = ("_begun", "_cost", "_host", "_item", "_limit", "_sent")
+    _begun: Begun
 
     def __init__(self, limit: Limit, cost: Cost) -> None:
         self._limit = limit
         self._cost = cost
         self._item: deadline.Deadline | None = None
         self._sent: float | None = None
+        self._host: str | None = None
+
+    def elsewhere(self, host: str = "") -> None:
+        """Tell that the call goes to another host than the API's, which does not speak for it. With `host` the API has
+        none of its own: the calls of the limit go to many, of which this is one.
+        """
+        self._host = host
 
     def sent(self) -> None:
         """Tell that the call leaves now. A call that holds its grant for longer than an instant should, or it keeps
@@ -74,10 +90,10 @@ class Grant:
         limit = self._limit
         if limit._ready(self._cost):
             await limit._rates.pay(self._cost)  # with room for it, this does not suspend
-            limit._grant(self._cost)
+            self._begun = limit._grant(self._cost)
         else:
-            with deadline.suspended(limit._waits_for):
-                await limit._take_in_turn(self._cost)
+            with deadline.suspended(limit._holds_up):
+                self._begun = await limit._take_in_turn(self._cost)
         self._item = item = deadline.current.get()
         if item is not None:
             item.held += 1
@@ -91,6 +107,8 @@ class Grant:
         limit, now = self._limit, asyncio.get_running_loop().time()
         if self._sent is None:
             limit._rates.sent(self._cost, now)  # or it never will be; nobody knows, so it counts
+        sent = self._begun.granted if self._sent is None else self._sent
+        limit._health.end(self._begun, error, now, sent=sent, cap=limit._cap, host=self._host)
         limit._give_back(self._cost, now)
         if limit._waiting and kind is None:
             await asyncio.sleep(0)  # the next call leaves before this task computes with its answer
@@ -104,8 +122,11 @@ class Limit:
     published values, in both directions, but never exceeds the user's. `margin` is the share of the rate, and of each
     window's length, that is kept for jitter on the way. What nobody names is unlimited.
 
-    Time is that of the running loop. `on_pause` is told the name, the seconds and the reason of each pause; `on_use`
-    is called when `keep` has something to keep.
+    `adaptive` lets latency steer the calls in flight, up to the concurrency: for a server whose capacity nobody knows.
+    Overloads steer them always.
+
+    Time is that of the running loop. `outage` is for how many seconds the API may be away before the line gives up.
+    `hook` is told of pauses, and of the API's health; `on_use` is called when `keep` has something to keep.
     """
 
     def __init__(
@@ -118,9 +139,12 @@ class Limit:
         burst: int = 1,
         windows: Sequence[Window] = (),
         margin: float = 0.02,
+        adaptive: bool = False,
         configured: Allowance | None = None,
+        outage: float = _NEVER,
         wall_clock: Callable[[], float] = time.time,
-        on_pause: Callable[[str, float, str], None] | None = None,
+        random: Callable[[], float] = _RANDOM,
+        hook: Hook = lambda event: None,
         on_use: Callable[[], None] = lambda: None,
     ) -> None:
         self.name = name
@@ -129,8 +153,9 @@ class Limit:
         if not 0 <= margin < 1:
             raise ValueError(f"margin is a share of the rate, at least 0 and below 1, not {margin!r}")
         self._wall_clock = wall_clock
-        self._on_pause = on_pause
-        self._waits_for = f"limit {name}"
+        self._hook = hook
+        self._outage = outage
+        self._health = Health(name, by_latency=adaptive, hook=hook, random=random)
         self._told = Told()
         self._rates = Rates(margin, on_use)
         self._tune()
@@ -141,8 +166,7 @@ class Limit:
         self._waiting = 0
         self._granted = 0
         self._held = 0.0  # ends minus beginnings of grants, so that of those in use the end is missing
-        self._paused_until = 0.0
-        self._paused_reason: str | None = None
+        self._pause = Pause()
 
     def __call__(self, requests: float = 1, **others: float) -> Grant:
         """A grant to enter with `async with`: `limit()` for a call that costs one request, `limit(tokens=1200)` for
@@ -160,20 +184,18 @@ class Limit:
                 f"A call of {self.name} {problem}. Split the call, or raise [services.{self.name}], if more is allowed."
             )
 
+    def configure(self, user: Allowance) -> None:
+        """Take over another word of the user's. It holds from the next grant on."""
+        self.user = user
+        self._tune()
+        self._news()
+
     def pause(self, seconds: float, reason: str) -> None:
         """Hold every caller for `seconds` (at most a day). A shorter pause than the present one changes
         nothing.
         """
-        if not seconds > 0:
-            return
-        seconds = min(seconds, MAX_PAUSE)
-        now = asyncio.get_running_loop().time()
-        until, before = now + seconds, self._paused_until
-        if until > before:
-            self._paused_until = until
-            self._paused_reason = reason
-            if self._on_pause is not None and (before <= now or until >= before + _WORTH_TELLING):
-                self._on_pause(self.name, seconds, reason)
+        if self._pause.extend(seconds, reason, asyncio.get_running_loop().time()):
+            self._hook(LimitPaused(self.name, min(seconds, MAX_PAUSE), reason))
 
     def learn(self, headers: Mapping[str, str]) -> None:
         """Take over what any response's headers tell: limits, and a used-up budget, which pauses."""
@@ -210,8 +232,9 @@ class Limit:
     def snapshot(self) -> LimitState:
         """The limit as it is now, for status and tests. Call it on the loop."""
         now = asyncio.get_running_loop().time()
-        paused_for = max(0.0, self._paused_until - now)
-        said = self._told
+        paused_for = self._pause.left(now)
+        said, slots, breaker = self._told, self._slots(), self._health.breaker
+        away_for = now - breaker.since if breaker.since is not None else 0.0
         return LimitState(
             name=self.name,
             configured=given(self.published, self.user),
@@ -221,9 +244,13 @@ class Limit:
             waiting=self._waiting,
             granted=self._granted,
             paused_for=paused_for,
-            paused_reason=self._paused_reason if paused_for else None,
+            paused_reason=self._pause.reason if paused_for else None,
             held=max(0.0, self._held + self._in_use * now),
             windows=self._rates.state(now),
+            slots=None if slots == _NEVER else int(slots),
+            breaker=breaker.phase.value,
+            away_for=away_for,
+            failure=self._health.failure if away_for else None,
         )
 
     # What outlives the process
@@ -268,8 +295,18 @@ class Limit:
         spaced = self._effective.per if self._effective.rate is not None else None
         return min((per for per in (spaced, self._rates.shortest) if per is not None), default=1.0)
 
+    @property
+    def _cap(self) -> float:
+        return self._effective.concurrency or _NEVER
+
     def _slots(self) -> float:
-        return self._effective.concurrency or float("inf")
+        return self._health.slots(self._cap)
+
+    def _holds_up(self) -> str:
+        """What those in the line wait for."""
+        if self._health.breaker.since is not None:
+            return f"breaker {self.name}"
+        return f"{'pause' if self._pause.left(asyncio.get_running_loop().time()) else 'limit'} {self.name}"
 
     # The line
 
@@ -278,8 +315,8 @@ class Limit:
         news can tell. The spacing is paid for last, see `_head_of_line`.
         """
         if self._in_use >= self._slots():
-            return float("inf")
-        return max(self._paused_until, self._rates.free_at(cost, now))
+            return _NEVER
+        return max(self._pause.until, self._health.breaker.free_at(now), self._rates.free_at(cost, now))
 
     def _ready(self, cost: Cost) -> bool:
         """Whether a grant needs no waiting. Never overtakes: anybody in the line means no."""
@@ -288,20 +325,25 @@ class Limit:
         now = asyncio.get_running_loop().time()
         return self._free_at(cost, now) <= now and self._rates.has_room(cost)
 
-    async def _take_in_turn(self, cost: Cost) -> None:
+    async def _take_in_turn(self, cost: Cost) -> Begun:
         self._waiting += 1
         try:
             async with self._turn:
                 await self._head_of_line(cost)
-                self._grant(cost)  # nothing was awaited since the last look
+                return self._grant(cost)  # nothing was awaited since the last look
         finally:
             self._waiting -= 1
 
     async def _head_of_line(self, cost: Cost) -> None:
         clock = asyncio.get_running_loop().time
+        began = clock()
         while True:
             now = clock()
             if (until := self._free_at(cost, now)) > now:
+                if (lack := self._lack(cost, began, now)) is not None:
+                    if now >= lack.until:
+                        raise lack.error(self.name, self._wall_clock() - (now - lack.since))
+                    until = min(until, lack.until)
                 await self._news_or(until)
                 continue  # whatever else may have changed
             # A pause that began while the spacing was waited for holds this call too. Its place in the rate is then
@@ -309,12 +351,30 @@ class Limit:
             if await self._rates.pay(cost) and self._free_at(cost, now := clock()) <= now:
                 return
 
-    def _grant(self, cost: Cost) -> None:
+    def _lack(self, cost: Cost, began: float, now: float) -> Lack | None:
+        """What the head lacks, which `began` to wait then; `None` where it waits for calls of our own."""
+        breaker = self._health.breaker
+        if breaker.since is not None:
+            why = f"the last call met {self._health.failure}"
+            return Lack(breaker.since, self._outage, why) if breaker.phase is Phase.OPEN else None
+        wall = self._wall_clock()
+        if left := self._pause.left(now):
+            return Lack(self._pause.since, self._outage, f"{self._pause.reason}, until {local_time(wall + left)}")
+        until = self._free_at(cost, now)
+        if until == _NEVER:
+            return None
+        holds = self._effective
+        pace = (holds.per or 1.0) / holds.rate if holds.rate is not None else 0.0
+        # Where calls are further apart than the longest outage, they are meant to be.
+        return Lack(began, max(self._outage, 2 * pace), f"its budget is used up until {local_time(wall + until - now)}")
+
+    def _grant(self, cost: Cost) -> Begun:
         now = asyncio.get_running_loop().time()
         self._in_use += 1
         self._granted += 1
         self._held -= now
         self._rates.take(cost, now)
+        return self._health.begin(self._in_use, now)
 
     def _give_back(self, cost: Cost, now: float) -> None:
         self._in_use -= 1
@@ -326,7 +386,7 @@ class Limit:
         """Wait for news, at most until that moment."""
         loop = asyncio.get_running_loop()
         self._told_head = loop.create_future()
-        timer = loop.call_at(until, self._news) if until < float("inf") else None
+        timer = loop.call_at(until, self._news) if until < _NEVER else None
         try:
             await self._told_head
         finally:

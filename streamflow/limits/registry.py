@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 
 from streamflow.errors import PipelineError
-from streamflow.events import Hook, LimitPaused
+from streamflow.events import Hook
 from streamflow.limits.allowance import Allowance
 from streamflow.limits.limit import Limit
 from streamflow.limits.window import Window
@@ -16,12 +16,21 @@ from streamflow.limits.window import Window
 class Registry:
     """The limits of one run. Every client of an API shares its one limit, whichever stage it serves.
 
-    `hook` is told of pauses. `used` is set when a limit has something to keep.
+    `hook` is told of pauses and of the APIs' health. `outage` is for how many seconds one may be away before its calls
+    give up. `used` is set when a limit has something to keep.
     """
 
-    def __init__(self, hook: Hook = lambda event: None, *, wall_clock: Callable[[], float] = time.time) -> None:
+    def __init__(
+        self,
+        hook: Hook = lambda event: None,
+        *,
+        outage: float = float("inf"),
+        wall_clock: Callable[[], float] = time.time,
+    ) -> None:
         self._limits: dict[str, Limit] = {}
+        self._declared: dict[str, tuple[Allowance, Allowance]] = {}
         self._hook = hook
+        self._outage = outage
         self._wall_clock = wall_clock
         self.used = asyncio.Event()
         self._made: Callable[[Limit], None] = lambda limit: None
@@ -35,6 +44,7 @@ class Registry:
         concurrency: int | None = None,
         burst: int = 1,
         windows: Sequence[Window] = (),
+        adaptive: bool = False,
         configured: Allowance | None = None,
     ) -> Limit:
         """The limit of the API `name`, made at the first call; for the numbers see `Limit`.
@@ -51,16 +61,20 @@ class Registry:
                 concurrency=concurrency,
                 burst=burst,
                 windows=windows,
+                adaptive=adaptive,
                 configured=user,
+                outage=self._outage,
                 wall_clock=self._wall_clock,
-                on_pause=self._paused,
+                hook=self._hook,
                 on_use=self.used.set,
             )
+            self._declared[name] = (published, user)
             self._made(known)
-        elif (known.published, known.user) != (published, user):
+        elif self._declared[name] != (published, user):
+            first, by_user = self._declared[name]
             raise PipelineError(
                 f"The limit {name!r} is declared twice, with different numbers:"
-                f" {known.published}, {known.user} and {published}, {user}."
+                f" {first}, {by_user} and {published}, {user}."
                 " An API has one limit; let both clients use one Service, or give the other API its own name."
             )
         return known
@@ -70,9 +84,6 @@ class Registry:
         self._made = made
         for limit in self:
             made(limit)
-
-    def _paused(self, name: str, seconds: float, reason: str) -> None:
-        self._hook(LimitPaused(name, seconds, reason))
 
     def __getitem__(self, name: str) -> Limit:
         return self._limits[name]

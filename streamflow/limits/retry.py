@@ -2,12 +2,14 @@
 
 | error                                            | decision                                               |
 |--------------------------------------------------|--------------------------------------------------------|
-| `CredentialsRefused`                             | `Stop`: the run ends, the item stays pending           |
+| `CredentialsRefused`, `Unavailable`              | `Stop`: the run ends, the item stays pending           |
 | `Reject`                                         | `GiveUp` at once                                       |
 | `PermanentError`, `UsageError`, `HeldAcrossYield`| `GiveUp` at once: the same call fails the same way     |
 | `StorageError` (but `WriterStopped`)             | `GiveUp` at once: what it gave out cannot be stored    |
+| `ServiceError` of an `outage`                    | `Again` soon, not counted: its call waits in the line  |
 | `RetryLater` with a delay                        | `Again` after that delay                               |
 | `Overloaded` with `retry_after`                  | `Again`, not before that time                          |
+| `ServiceError` with a `wait`                     | `Again`, not before that time: the API's retry budget  |
 | any other exception, `TypeError` and the like too| `Again` after a random share of an exponential backoff |
 
 `WriterStopped` ends the run before anything is decided. The last attempt always ends in `GiveUp`, whatever
@@ -29,10 +31,13 @@ from streamflow.errors import (
     HeldAcrossYield,
     Overloaded,
     PermanentError,
+    PipelineError,
     Reject,
     RetryLater,
+    ServiceError,
     Skip,
     StorageError,
+    Unavailable,
     UsageError,
     WriterStopped,
     told,
@@ -43,9 +48,10 @@ _DOUBLINGS = 63  # beyond them the cap rules anyway, and 2.0 ** 1024 would overf
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """Try the item again in `delay` seconds."""
+    """Try the item again in `delay` seconds. An attempt that is not `counted` was an outage's, not the item's."""
 
     delay: float
+    counted: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,23 +73,32 @@ Decision = Again | GiveUp | Stop
 
 @dataclass(frozen=True, slots=True)
 class Retry:
-    """How often a stage's items are tried: `attempts` in all, `base` and `cap` in seconds."""
+    """How often a stage's items are tried: `attempts` in all, `base` and `cap` in seconds.
+
+    Raises PipelineError for numbers that make no policy.
+    """
 
     attempts: int = 5
     base: float = 1.0
     cap: float = 300.0
 
     def __post_init__(self) -> None:
-        if self.attempts < 1:
-            raise ValueError(f"attempts counts the first try too, so it is at least 1, not {self.attempts!r}")
-        if not 0 <= self.base <= self.cap < float("inf"):
-            raise ValueError(f"0 <= base <= cap (seconds) must hold, not base={self.base}, cap={self.cap}")
+        if not isinstance(self.attempts, int) or self.attempts < 1:
+            raise PipelineError(
+                f"{self}: attempts counts the first try too, so it is a whole number of at least 1, not "
+                f"{self.attempts!r}"
+            )
+        numbers = all(isinstance(seconds, int | float) for seconds in (self.base, self.cap))
+        if not (numbers and 0 <= self.base <= self.cap < float("inf")):
+            raise PipelineError(
+                f"{self}: 0 <= base <= cap (seconds) must hold, not base={self.base!r}, cap={self.cap!r}"
+            )
 
     def decide(self, error: Exception, attempt: int, random: Callable[[], float]) -> Decision:
         """Decide after `attempt` (1 for the first) failed with `error`; `random` draws from [0, 1)."""
         if isinstance(error, Skip):
             raise TypeError("Skip is an end of its own, not a failure: nothing to decide")
-        if isinstance(error, CredentialsRefused):
+        if isinstance(error, CredentialsRefused | Unavailable):
             return Stop(str(error))
         if isinstance(error, Reject):
             return GiveUp(error.reason)
@@ -91,12 +106,14 @@ class Retry:
             return GiveUp(told(error))
         if isinstance(error, StorageError) and not isinstance(error, WriterStopped):
             return GiveUp(told(error))
+        if isinstance(error, ServiceError) and error.outage:
+            return Again(random() * self.base, counted=False)
         if attempt >= self.attempts:
             reason = error.reason if isinstance(error, RetryLater) else told(error)
             return GiveUp(reason if attempt == 1 else f"{reason} (after {attempt} attempts)")
         if isinstance(error, RetryLater) and error.delay is not None:
             return Again(max(0.0, error.delay))
         backoff = random() * min(self.cap, self.base * 2.0 ** min(attempt - 1, _DOUBLINGS))
-        if isinstance(error, Overloaded) and error.retry_after is not None:
-            return Again(max(backoff, error.retry_after))
-        return Again(backoff)
+        asked = error.retry_after if isinstance(error, Overloaded) else None
+        wait = error.wait if isinstance(error, ServiceError) else 0.0
+        return Again(max(backoff, asked or 0.0, wait))

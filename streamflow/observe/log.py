@@ -60,6 +60,10 @@ class Log:
         self._bridge = _Bridge()
         self._thread = threading.Thread(target=self._work, name="streamflow-log", daemon=True)
         self._thread.start()
+        self._configure()
+        logging.getLogger().addHandler(self._bridge)
+
+    def _configure(self) -> None:
         structlog.configure(
             processors=[
                 structlog.contextvars.merge_contextvars,
@@ -70,7 +74,11 @@ class Log:
             logger_factory=structlog.ReturnLoggerFactory(),
             cache_logger_on_first_use=False,
         )
-        logging.getLogger().addHandler(self._bridge)
+
+    def set_level(self, level: str) -> None:
+        """The least that is written to the file, from now on."""
+        self._file_level = _LEVELS[level]
+        self._configure()
 
     def flush(self, timeout: float = 5.0) -> None:
         """Wait until all that was logged so far is written, at most `timeout` seconds."""

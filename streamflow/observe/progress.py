@@ -107,13 +107,20 @@ def _times(view: View) -> str:
 
 
 def _held_up(limit: LimitState) -> str:
+    if limit.away_for:
+        away = duration(limit.away_for)
+        return f"{limit.name}: breaker {limit.breaker} for {away}, its calls wait ({_short(limit.failure or '')})"
     if limit.paused_for:
         return f"{limit.name}: paused for {duration(limit.paused_for)} ({limit.paused_reason})"
     return ""
 
 
+def _short(text: str, width: int = 120) -> str:
+    return text if len(text) <= width else f"{text[: width - 1]}…"
+
+
 def _waits_for(waits: str) -> str:
-    """Working is no waiting; the others are told as they are: `limit crossref`, `room in enrich`, `writer`."""
+    """Working is no waiting; the others are told as they are: `limit crossref`, `breaker crossref`, `room in x`."""
     return "" if waits == "work" else waits
 
 

@@ -122,7 +122,7 @@ def eta(
 def _producers(pipeline: Pipeline) -> dict[str, set[str | None]]:
     """For each stage, the stages that feed it; None stands for the sources."""
     found: dict[str, set[str | None]] = {stage.name: set() for stage in pipeline.stages}
-    makers: list[tuple[str | None, tuple[type, ...]]] = [(None, s.produces) for s in pipeline.source_signatures]
+    makers: list[tuple[str | None, tuple[type, ...]]] = [(None, s.signature.produces) for s in pipeline.all_sources]
     makers += [(stage.name, stage.signature.produces) for stage in pipeline.stages]
     for maker, kinds in makers:
         for kind in kinds:

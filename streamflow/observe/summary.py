@@ -69,7 +69,7 @@ def bottleneck(summary: Summary, limits: Sequence[LimitState], places: Mapping[s
     if share < _ENOUGH:
         return Bottleneck(None, share, "input")
     at = max(busy[name], key=lambda what: busy[name][what])
-    limit = next((limit for limit in limits if at == f"limit {limit.name}"), None)
+    limit = next((limit for limit in limits if at in _waits_for(limit)), None)
     return Bottleneck(name, share, at, limit, summary.stages[name].workers, places.get(name, "loop"))
 
 
@@ -86,6 +86,9 @@ def advice(found: Bottleneck) -> str:
     where = f"{found.stage} held the others up: its workers were busy {found.busy:.0%} of the time,\n"
     if found.limit is not None:
         name = found.limit.name
+        if not found.at.startswith("limit"):
+            what = "to answer again" if found.at.startswith("breaker") else "as long as it had asked to"
+            return f"{where}mostly waiting for {name} {what}. More workers would not help."
         return (
             f"{where}mostly waiting for the limit of {name} ({_allowance(found.limit.effective)}).\n"
             f"More workers would not help. If {name} allows you more, say so in [services.{name}] of streamflow.toml."
@@ -167,6 +170,10 @@ _OUTCOMES = {
 def _held(stage: StageFigures) -> float:
     """The share of all time for which a stage held the loop, which only one worker can at a time."""
     return stage.shares.get(HOLDING, 0.0) * stage.workers
+
+
+def _waits_for(limit: LimitState) -> tuple[str, ...]:
+    return f"limit {limit.name}", f"pause {limit.name}", f"breaker {limit.name}"
 
 
 def _busy(stage: StageFigures) -> dict[str, float]:

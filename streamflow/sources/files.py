@@ -1,58 +1,43 @@
 """The files that a user names: one by one, or by their folder.
 
-Folders are walked to their depths in the order of names, so that two runs see the same order. Passed over are
-hidden and temporary names, symlinks, and what a workspace that lies among the inputs made by itself (its
-`files/` and `logs/`): else a run would read its own downloads. A file that was named by itself is always taken.
+A folder is walked (`walk`), or watched for files as they come (`watch`). A file that was named by itself is always
+taken, whatever its name.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import AsyncGenerator, Callable, Collection, Iterator, Sequence
+from collections.abc import AsyncGenerator, Collection, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from copy import copy
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Protocol
 
-import structlog
 from anyio import to_thread
 
 from streamflow.errors import UsageError
-from streamflow.storage import DATABASE, lock
+from streamflow.sources.filing import Filing
+from streamflow.sources.walk import FoundFile, has_suffix, walk
+from streamflow.sources.watch import Pace, watch
 
-log = structlog.get_logger("streamflow.sources")
-
-# Names under which browsers, editors, and copying and syncing tools keep what they have not finished.
-PARTIAL = (".part", ".partial", ".filepart", ".crdownload", ".download", ".opdownload", ".tmp", ".temp")
-_TEMPORARY = re.compile(r"^[.#]|^~\$|~$|(?i:\.(?:part|partial|filepart|crdownload|download|opdownload|te?mp|swp)$)")
-_WORKSPACE_MARKS = {DATABASE, lock.FILE_NAME}
-_WORKSPACE_FOLDERS = {"files", "logs"}
 _BATCH = 256
 
 
-@dataclass(frozen=True, slots=True)
-class FoundFile:
-    """A file of the user's: `path` is absolute, `name` is its last part."""
+class Hand(Protocol):
+    """Is told of each file that a source takes, and when the source asks for the next one."""
 
-    path: Path
-    name: str
+    def take(self, found: FoundFile) -> None: ...
 
-
-class Signature(NamedTuple):
-    """What tells one state of a file from another without reading it. `mtime` is in nanoseconds."""
-
-    size: int
-    mtime: int
-    inode: int
+    def done(self) -> None: ...
 
 
 class Inputs:
     """What the command line named. Each source of a pipeline asks for the kinds of files that it reads.
 
-    With `watching`, the one argument is a folder, and its files come as they become whole, without an end;
-    `quiet`, `rescan` and `poll` are seconds (see `watch`). `ignored` are folders to pass over.
+    With `watching`, the one argument is a folder, and its files come as they become whole, without an end, at this
+    `pace`; they may be moved to the folders `processed` and `failed` when what became of them has ended. `ignored` are
+    folders to pass over.
     """
 
     def __init__(
@@ -60,16 +45,18 @@ class Inputs:
         arguments: Sequence[str],
         watching: bool = False,
         *,
-        quiet: float = 2.0,
-        rescan: float = 60.0,
-        poll: float | None = None,
+        pace: Pace | None = None,
+        processed: str | None = None,
+        failed: str | None = None,
         ignored: Collection[Path] = (),
     ) -> None:
         self.arguments = tuple(arguments)
         self.watching = watching
-        self._quiet, self._rescan, self._poll = quiet, rescan, poll
+        self.pace = pace or Pace()
+        self._processed, self._failed = processed, failed
+        self._filing: Filing | None = None
+        self._hand: Hand | None = None
         self._ignored = frozenset(str(path.resolve()) for path in ignored)
-        self._used: set[str] = set()
 
     def check(self) -> None:
         """Look at the arguments before anything starts. Raises UsageError for one that cannot be read."""
@@ -77,10 +64,20 @@ class Inputs:
             self._locate(argument)
         if self.watching and len(self.arguments) != 1:
             raise UsageError(f"watch takes one folder, {len(self.arguments)} were given.")
+        self.filing()
 
-    def unused(self) -> list[str]:
-        """The arguments in which no source has found anything to read; known once the sources have ended."""
-        return [argument for argument in self.arguments if argument not in self._used]
+    def filing(self) -> Filing | None:
+        """Where the files of the watched folder are to be moved, if anywhere. Raises UsageError."""
+        if self._filing is None and self.watching and (self._processed or self._failed):
+            self._filing = Filing(self._locate(self.arguments[0]), self._processed, self._failed)
+            self._ignored |= {str(place) for place in self._filing.places}
+        return self._filing
+
+    def in_hand_of(self, hand: Hand) -> Inputs:
+        """The same for one source, with somebody who is told which file it has in hand."""
+        inputs = copy(self)
+        inputs._hand = hand
+        return inputs
 
     async def files(self, suffixes: tuple[str, ...]) -> AsyncGenerator[FoundFile]:
         """The files with one of these suffixes (in any case; none given: all files)."""
@@ -88,25 +85,18 @@ class Inputs:
         for argument in self.arguments:
             async with aclosing(self._files(argument, suffixes)) as found:
                 async for file in found:
-                    self._used.add(argument)
                     yield file
 
     async def _files(self, argument: str, suffixes: tuple[str, ...]) -> AsyncGenerator[FoundFile]:
         path = await to_thread.run_sync(self._locate, argument)
         if self.watching:
-            from streamflow.sources.watch import watch
-
-            watched = watch(
-                path,
-                suffixes,
-                quiet=self._quiet,
-                rescan=self._rescan,
-                poll=self._poll,
-                ignored=self._ignored,
-            )
-            async with aclosing(watched):
+            async with aclosing(watch(path, suffixes, self.pace, ignored=self._ignored)) as watched:
                 async for file in watched:
+                    if self._hand is not None:
+                        self._hand.take(file)
                     yield file
+                    if self._hand is not None:
+                        self._hand.done()
         elif not await to_thread.run_sync(path.is_dir):
             if has_suffix(path.name, suffixes):
                 yield FoundFile(path, os.path.basename(argument))
@@ -115,7 +105,7 @@ class Inputs:
             while batch := await to_thread.run_sync(lambda: list(islice(walked, _BATCH))):
                 for name, _ in batch:
                     found = Path(name)
-                    yield FoundFile(found, found.name)
+                    yield FoundFile(found, found.name, path)
 
     def _locate(self, argument: str) -> Path:
         """The real path of an argument: a symlink that the user named by itself is followed."""
@@ -132,71 +122,3 @@ class Inputs:
         if self.watching and not path.is_dir():
             raise UsageError(f"{argument!r} is a file; watch takes a folder. For single files use run.")
         return path
-
-
-def _warn(event: str, path: str, reason: str) -> None:
-    log.warning(event, path=path, reason=reason)
-
-
-def walk(
-    folder: str,
-    suffixes: tuple[str, ...],
-    ignored: Collection[str] = (),
-    warn: Callable[[str, str, str], None] = _warn,
-) -> Iterator[tuple[str, Signature]]:
-    """The files below a folder with their signatures, in the order of names. Blocks.
-
-    What goes away midway or cannot be read is passed over with a warning; only the first folder raises OSError.
-    """
-    levels = [iter(_listing(folder))]
-    while levels:
-        entry = next(levels[-1], None)
-        if entry is None:
-            levels.pop()
-            continue
-        try:
-            if entry.is_symlink():
-                target = os.path.realpath(entry.path)
-                # One that stays within the folder is no loss: the walk comes to its target by itself.
-                if not f"{target}{os.sep}".startswith(os.path.join(folder, "")):
-                    warn("symlink_refused", entry.path, f"it leads out of the folder, to {target}")
-            elif entry.is_dir(follow_symlinks=False):
-                if entry.path not in ignored:
-                    levels.append(iter(_listing(entry.path)))
-            elif has_suffix(entry.name, suffixes) and entry.is_file(follow_symlinks=False):
-                yield entry.path, signature(entry.stat(follow_symlinks=False))
-        except FileNotFoundError:
-            continue
-        except OSError as error:
-            warn("input_unreadable", entry.path, str(error.strerror))
-
-
-def has_suffix(name: str, suffixes: tuple[str, ...]) -> bool:
-    return not suffixes or name.lower().endswith(suffixes)
-
-
-def is_passed_over(name: str) -> bool:
-    """Whether a file or folder of this name is hidden, or not finished by the program that writes it."""
-    return _TEMPORARY.search(name) is not None
-
-
-def is_of_workspace(folder: str, inside: Sequence[str]) -> bool:
-    """Whether the path of these parts below a folder is one that a workspace made by itself."""
-    above = folder
-    for part in inside:
-        if part in _WORKSPACE_FOLDERS and any(os.path.lexists(os.path.join(above, m)) for m in _WORKSPACE_MARKS):
-            return True
-        above = os.path.join(above, part)
-    return False
-
-
-def signature(status: os.stat_result) -> Signature:
-    return Signature(status.st_size, status.st_mtime_ns, status.st_ino)
-
-
-def _listing(folder: str) -> list[os.DirEntry[str]]:
-    with os.scandir(folder) as scan:
-        entries = sorted((entry for entry in scan if not is_passed_over(entry.name)), key=lambda e: e.name)
-    if any(entry.name in _WORKSPACE_MARKS for entry in entries):
-        entries = [entry for entry in entries if entry.name not in _WORKSPACE_FOLDERS]
-    return entries

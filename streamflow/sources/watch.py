@@ -15,24 +15,23 @@ import hashlib
 import heapq
 import os
 import stat
-from collections.abc import AsyncGenerator, Callable, Collection, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Iterator
+from contextlib import ExitStack, aclosing, contextmanager
 from itertools import islice
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 from anyio import to_thread
-from watchfiles import awatch
 
-from streamflow.sources.files import (
+from streamflow.sources.walk import (
     PARTIAL,
+    FileStat,
     FoundFile,
-    Signature,
+    file_stat,
     has_suffix,
     is_of_workspace,
     is_passed_over,
-    signature,
     walk,
 )
 
@@ -68,17 +67,43 @@ class LoopClock:
             pass
 
 
+class Pace:
+    """How long a file must be left alone to count as whole, and how often the folder is scanned, in seconds.
+
+    With `poll` it is scanned that often and notifications are not used: for network file systems. May change at any
+    time.
+    """
+
+    def __init__(self, quiet: float = 2.0, rescan: float = 60.0, poll: float | None = None) -> None:
+        self.quiet, self.rescan, self.poll = quiet, rescan, poll
+        self._followers: set[asyncio.Event] = set()
+
+    def change(self, quiet: float, rescan: float, poll: float | None) -> None:
+        self.quiet, self.rescan, self.poll = quiet, rescan, poll
+        for woken in self._followers:
+            woken.set()
+
+    @contextmanager
+    def followed(self, woken: asyncio.Event) -> Iterator[None]:
+        """Set `woken` at each change."""
+        self._followers.add(woken)
+        try:
+            yield
+        finally:
+            self._followers.discard(woken)
+
+
 class Settling:
     """Decides which files are whole. Does no I/O: it is told what was seen, and when."""
 
-    def __init__(self, quiet: float) -> None:
-        self._quiet = quiet
-        self._waiting: dict[str, tuple[Signature, float]] = {}  # in the order of their times
-        self._ready: dict[str, Signature] = {}
+    def __init__(self, pace: Pace) -> None:
+        self._pace = pace
+        self._waiting: dict[str, tuple[FileStat, float]] = {}  # in the order of their times
+        self._ready: dict[str, FileStat] = {}
         self._newest: list[tuple[int, str]] = []  # a heap; entries that `_ready` does not confirm are void
         self._given: set[bytes] = set()
 
-    def see(self, path: str, seen: Signature | None, now: float) -> None:
+    def see(self, path: str, seen: FileStat | None, now: float) -> None:
         """Take note of a file's state; None when it is gone."""
         if seen is None or _fingerprint(path, seen) in self._given:
             self._waiting.pop(path, None)
@@ -90,7 +115,7 @@ class Settling:
         before = self._waiting.get(path)
         if before is None or before[0] != seen:
             self._waiting.pop(path, None)
-            self._waiting[path] = (seen, now + self._quiet)
+            self._waiting[path] = (seen, now + self._pace.quiet)
         elif before[1] <= now:
             del self._waiting[path]
             self._ready[path] = seen
@@ -108,7 +133,7 @@ class Settling:
     def next_due(self) -> float:
         return next((until for _, until in self._waiting.values()), float("inf"))
 
-    def newest(self) -> tuple[str, Signature] | None:
+    def newest(self) -> tuple[str, FileStat] | None:
         """The newest whole file that was not given yet."""
         while self._newest:
             mtime, path = self._newest[0]
@@ -118,14 +143,14 @@ class Settling:
             heapq.heappop(self._newest)
         return None
 
-    def give(self, path: str, seen: Signature) -> None:
+    def give(self, path: str, seen: FileStat) -> None:
         self._ready.pop(path, None)
         self._given.add(_fingerprint(path, seen))
 
     def postpone(self, path: str, now: float) -> None:
         """Another quiet period for a file that only looks whole."""
         seen = self._ready.pop(path, None) or self._waiting.pop(path)[0]
-        self._waiting[path] = (seen, now + self._quiet)
+        self._waiting[path] = (seen, now + self._pace.quiet)
 
     def forget_all_but(self, present: set[bytes]) -> None:
         self._given &= present
@@ -134,13 +159,13 @@ class Settling:
 class _Folder:
     """The eyes of `Settling`: looks at the folder, in threads, and tells what is there."""
 
-    def __init__(self, folder: Path, suffixes: tuple[str, ...], ignored: Collection[str], quiet: float) -> None:
+    def __init__(self, folder: Path, suffixes: tuple[str, ...], ignored: Collection[str], pace: Pace) -> None:
         self.path = str(folder)
         self._suffixes = suffixes
         # One that holds the folder itself does not count: the user asked for this folder.
         self._ignored = {each for each in ignored if Path(each) != folder and Path(each).is_relative_to(folder)}
         self._warned: set[str] = set()
-        self.settling = Settling(quiet)
+        self.settling = Settling(pace)
 
     def identity(self) -> tuple[int, int] | None:
         """Tells this folder from another one that took its name."""
@@ -177,17 +202,17 @@ class _Folder:
                 self.settling.see(path, state, now())
         while (candidate := self.settling.newest()) is not None:
             path, seen = candidate
-            ((_, state),) = await to_thread.run_sync(self._states, [path])
+            state, is_partial = await to_thread.run_sync(self._once_more, path)
             if state != seen:
                 self.settling.see(path, state, now())
-            elif await to_thread.run_sync(_partial, path):
+            elif is_partial:
                 self.settling.postpone(path, now())
             else:
                 self.settling.give(path, seen)
-                return FoundFile(Path(path), os.path.basename(path))
+                return FoundFile(Path(path), os.path.basename(path), Path(self.path), seen)
         return None
 
-    def _at(self, path: str) -> Iterable[tuple[str, Signature | None]]:
+    def _at(self, path: str) -> Iterable[tuple[str, FileStat | None]]:
         inside = os.path.relpath(path, self.path).split(os.sep)
         if any(map(is_passed_over, inside)) or is_of_workspace(self.path, inside):
             return []
@@ -202,16 +227,19 @@ class _Folder:
                 return []
         return [(path, self._state(path))] if has_suffix(inside[-1], self._suffixes) else []
 
-    def _states(self, paths: Iterable[str]) -> list[tuple[str, Signature | None]]:
+    def _states(self, paths: Iterable[str]) -> list[tuple[str, FileStat | None]]:
         return [(path, self._state(path)) for path in paths]
 
-    def _state(self, path: str) -> Signature | None:
+    def _once_more(self, path: str) -> tuple[FileStat | None, bool]:
+        return self._state(path), _partial(path)
+
+    def _state(self, path: str) -> FileStat | None:
         try:
             status = os.lstat(path)
         except OSError:
             return None
         within = os.path.realpath(path) == path  # no symlink on the way to it
-        return signature(status) if within and stat.S_ISREG(status.st_mode) else None
+        return file_stat(status) if within and stat.S_ISREG(status.st_mode) else None
 
     def warn_once(self, event: str, path: str, reason: str) -> None:
         if path not in self._warned and len(self._warned) < _WARNINGS:
@@ -256,8 +284,9 @@ class _Listener:
                         self.paths.clear()
                         self.overflowed = True
                     self._woken.set()
-        except (OSError, RuntimeError) as error:
-            self._folder.warn_once("notifications_unavailable", self._folder.path, str(error))
+        except Exception as error:  # noqa: BLE001 - whatever it is, scans go on
+            # A name that is no UTF-8 ends it too. Scans find that file, and listen anew: its like come late, not never.
+            self._folder.warn_once("notifications_unavailable", self._folder.path, _first(error))
             self._woken.set()
 
     async def close(self) -> None:
@@ -274,34 +303,35 @@ class _Listener:
 async def watch(
     folder: Path,
     suffixes: tuple[str, ...],
+    pace: Pace | None = None,
     *,
-    quiet: float = 2.0,
-    rescan: float = 60.0,
-    poll: float | None = None,
     ignored: Collection[str] = (),
     clock: Clock | None = None,
     listen: Listen | None = None,
 ) -> AsyncGenerator[FoundFile]:
     """The whole files below `folder`, without an end. Close the generator (`aclosing`) to stop watching.
 
-    `quiet`, `rescan` and `poll` are seconds. With `poll` the folder is scanned that often and notifications are
-    not used: for network file systems. A file comes once for each state that lasted through a quiet period.
+    A file comes once for each state that lasted through a quiet period.
     """
-    clock = clock or LoopClock()
-    looked_at = _Folder(folder, suffixes, ignored, quiet)
+    clock, pace = clock or LoopClock(), pace or Pace()
+    looked_at = _Folder(folder, suffixes, ignored, pace)
     woken = asyncio.Event()
     listener = _Listener(looked_at, listen or _notifications, woken)
     scanned_at, scans = float("-inf"), 0
+    following = ExitStack()
     try:
+        following.enter_context(pace.followed(woken))
         while True:
             if scans == 1:  # early: it sees what was made between the first scan and the first notification
-                interval = min(quiet, poll or rescan)
+                interval = min(pace.quiet, pace.poll or pace.rescan)
             else:
-                interval = poll or (rescan if listener.listening else min(rescan, _UNNOTIFIED_RESCAN))
+                interval = pace.poll or (pace.rescan if listener.listening else min(pace.rescan, _UNNOTIFIED_RESCAN))
             if clock.time() >= scanned_at + interval or listener.overflowed:
                 listener.overflowed = False
-                if poll is None:
+                if pace.poll is None:
                     await listener.ensure()
+                else:
+                    await listener.close()
                 await looked_at.scan(clock.time)
                 scanned_at, scans = clock.time(), scans + 1
                 continue
@@ -315,10 +345,13 @@ async def watch(
                 await clock.wait(woken, min(scanned_at + interval, looked_at.settling.next_due()))
             woken.clear()
     finally:
+        following.close()
         await listener.close()
 
 
 async def _notifications(folder: str, stop: asyncio.Event) -> AsyncGenerator[Iterable[str]]:
+    from watchfiles import awatch  # takes longer to import than a small run takes
+
     changes = awatch(
         folder,
         watch_filter=None,
@@ -331,6 +364,12 @@ async def _notifications(folder: str, stop: asyncio.Event) -> AsyncGenerator[Ite
     async with aclosing(changes):
         async for changed in changes:
             yield [path for _, path in changed]
+
+
+def _first(error: BaseException) -> str:
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return str(error)
 
 
 def _partial(path: str) -> bool:
@@ -348,6 +387,6 @@ def _partial(path: str) -> bool:
         return False
 
 
-def _fingerprint(path: str, seen: Signature) -> bytes:
+def _fingerprint(path: str, seen: FileStat) -> bytes:
     text = f"{seen.size} {seen.mtime} {seen.inode} ".encode() + os.fsencode(path)
     return hashlib.blake2b(text, digest_size=16).digest()

@@ -33,7 +33,9 @@ from typing import TypeVar
 from anyio import to_thread
 
 from streamflow.errors import StreamflowError, UsageError
+from streamflow.failpoints import failpoint
 from streamflow.storage.patience import Patience
+from streamflow.storage.within import is_symlink_in_the_way, open_within
 
 T = TypeVar("T")
 
@@ -43,6 +45,7 @@ _TEMPORARY = re.compile(r"\.streamflow-[0-9a-f]{16}\.part")
 # What no file system holds, or not every one: NUL, and surrogates, which are no UTF-8.
 _UNWRITABLE = re.compile("[\x00\ud800-\udfff]")
 _CANNOT_LINK = {errno.EXDEV, errno.EPERM, errno.EACCES, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS}
+_TOO_MANY_OPEN = {errno.EMFILE, errno.ENFILE}
 
 
 class FileRefused(UsageError):
@@ -88,13 +91,16 @@ class FileStore:
             raise ValueError(f"{stored!r} does not lie in {self.root}")
         return self.root.joinpath(*_parts(name))
 
-    async def ingest(self, path: Path, *, link: bool = False, max_bytes: int | None = None) -> StoredFile:
+    async def ingest(
+        self, path: Path, *, within: Path | None = None, link: bool = False, max_bytes: int | None = None
+    ) -> StoredFile:
         """Take the bytes of `path` in, under their hash. Bytes that are there already are not written again.
 
+        With `within`, a folder, no symlink on the way from there is followed.
         Raises `FileRefused` (missing, a symlink, no regular file, too large) and `FileChanged`.
         """
         cap = self.max_bytes if max_bytes is None else max_bytes
-        return await self._patience.persist(lambda: in_thread(lambda stop: self._ingest(path, link, cap, stop)))
+        return await self._patience.persist(lambda: in_thread(lambda stop: self._ingest(path, within, link, cap, stop)))
 
     async def write(self, name: str, data: bytes) -> StoredFile:
         """Write a whole file under a name relative to the root."""
@@ -148,8 +154,8 @@ class FileStore:
                 here.mkdir()
                 _sync_folder(above)
 
-    def _ingest(self, path: Path, link: bool, cap: int, stop: threading.Event) -> StoredFile:
-        with _opened(path) as source:
+    def _ingest(self, path: Path, within: Path | None, link: bool, cap: int, stop: threading.Event) -> StoredFile:
+        with _opened(path, within) as source:
             digest, size = _digest(source, path, cap, stop)
             target = self.root / "sha256" / digest[:2] / digest
             stored = StoredFile(digest, size, f"{self.root.name}/sha256/{digest[:2]}/{digest}")
@@ -219,13 +225,17 @@ def _create(path: Path) -> int:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[int]:
-    """A descriptor of a regular file. O_NONBLOCK, so that a named pipe is refused instead of waited for."""
+def _opened(path: Path, within: Path | None = None) -> Iterator[int]:
+    """A descriptor of a regular file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        descriptor = open_within(path, within)
     except OSError as error:
+        if within is not None and is_symlink_in_the_way(error):
+            raise FileRefused(f"There is a symlink on the way from {within} to {path}.") from error
         if error.errno == errno.ELOOP:
             raise FileRefused(f"{path} is a symlink; give the file that it points to.") from error
+        if error.errno in _TOO_MANY_OPEN:
+            raise  # it passes: nobody is at fault for it but the process
         raise FileRefused(f"{path} cannot be read: {error.strerror}.") from error
     try:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -299,11 +309,14 @@ def _copy(source: int, temporary: Path, cap: int, stop: threading.Event) -> None
 
 
 def _publish(temporary: Path, target: Path, stop: threading.Event) -> None:
+    failpoint("file-written")
     with _opened(temporary) as file:
         os.fsync(file)
     if stop.is_set():
         raise InterruptedError
+    failpoint("before-rename")
     os.replace(temporary, target)
+    failpoint("renamed")
     _sync_folder(target.parent)
 
 
@@ -324,7 +337,8 @@ def _discard(temporary: Path) -> None:
 async def in_thread(work: Callable[[threading.Event], T]) -> T:
     """Run `work` in a thread. When cancelled, tell it to stop and wait until it has cleaned up after itself.
 
-    A second cancellation does not wait; the thread still cleans up.
+    Also when cancelled again, as a run does that ends: nothing outlives the run, and the process could not end before
+    the thread does.
     """
     stop = threading.Event()
     task = asyncio.ensure_future(to_thread.run_sync(work, stop))
@@ -333,5 +347,7 @@ async def in_thread(work: Callable[[threading.Event], T]) -> T:
     except asyncio.CancelledError:
         stop.set()
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
-        await asyncio.wait([task])
+        while not task.done():
+            with suppress(asyncio.CancelledError):
+                await asyncio.wait([task])
         raise

@@ -23,7 +23,7 @@ from streamflow.storage.lock import WorkspaceLock
 from streamflow.storage.selection import ALL, Selection, page
 from streamflow.storage.selection import requeue as mark_pending
 from streamflow.storage.sqlite import APPLICATION_ID, KEPT, SCHEMA, counted, foreign, refusal
-from streamflow.storage.store import Counts
+from streamflow.storage.store import Counts, State
 from streamflow.storage.tables import from_text, to_text
 
 RATE_WINDOW = 60.0
@@ -179,8 +179,8 @@ def kept(workspace: Path, prefix: str) -> dict[str, str]:
     return {name.removeprefix(start): text for name, text in rows if name.startswith(start)}
 
 
-def drop_pending(workspace: Path, stage: str) -> int:
-    """Skip a stage's pending items; how many. Raises WorkspaceLocked and WorkspaceError.
+def drop(workspace: Path, stage: str, state: State = State.PENDING) -> int:
+    """Skip a stage's items of a state; how many. Raises WorkspaceLocked and WorkspaceError.
 
     They stay, because the journal counts on them for who emitted what; but whatever brings their keys again says
     something new.
@@ -188,23 +188,23 @@ def drop_pending(workspace: Path, stage: str) -> int:
     with _mending(workspace) as connection:
         return connection.execute(
             "UPDATE streamflow_items SET state = 'skipped', hash = x'', epoch = 0, due = NULL, error = 'dropped' "
-            "WHERE state = 'pending' AND stage = ?",
-            (to_text(stage),),
+            "WHERE state = ? AND stage = ?",
+            (state, to_text(stage)),
         ).rowcount
 
 
-def move_pending(workspace: Path, stage: str, to: str) -> Moved:
-    """Give a stage's pending items to another one; what that already has of the same key is dropped.
+def move(workspace: Path, stage: str, to: str, state: State = State.PENDING) -> Moved:
+    """Give a stage's items of a state to another one; what that already has of the same key is dropped.
 
     Raises WorkspaceLocked while a run is on, and WorkspaceError.
     """
-    names = {"stage": to_text(stage), "to": to_text(to)}
+    names = {"stage": to_text(stage), "to": to_text(to), "state": state}
     with _mending(workspace) as connection:
         moved = connection.execute(
-            "UPDATE OR IGNORE streamflow_items SET stage = :to WHERE state = 'pending' AND stage = :stage", names
+            "UPDATE OR IGNORE streamflow_items SET stage = :to WHERE state = :state AND stage = :stage", names
         ).rowcount
         known = connection.execute(
-            "DELETE FROM streamflow_items WHERE state = 'pending' AND stage = :stage", names
+            "DELETE FROM streamflow_items WHERE state = :state AND stage = :stage", names
         ).rowcount
     return Moved(moved, known)
 

@@ -111,6 +111,13 @@ class MemoryStore:
     async def requeue(self, selection: Selection, *, after: int, limit: int, due: float) -> Sequence[int]:
         return ()  # they are in no journal
 
+    async def states(self, items: Iterable[tuple[str, Key]]) -> Mapping[tuple[str, Key], tuple[State, str | None]]:
+        wanted = set(items)
+        found: dict[tuple[str, Key], tuple[State, str | None]] = {
+            (item.stage, item.key): (State.DEAD, error) for item, error in self.dead if (item.stage, item.key) in wanted
+        }
+        return found | {(stage, key): (State.PENDING, None) for stage, key in wanted if key in self._live[stage]}
+
     async def counts(self) -> Mapping[str, Counts]:
         return {
             stage: Counts(len(live), self._finished[stage] + ended[State.DONE], ended[State.SKIPPED], ended[State.DEAD])

@@ -10,7 +10,9 @@ program's lock are waited out (`patience`).
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing
 from dataclasses import replace
@@ -28,7 +30,7 @@ from streamflow.errors import (
     RecordError,
     WorkspaceError,
 )
-from streamflow.record import RecordType
+from streamflow.record import Key, RecordType
 from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.journal import Epoch, Journal
 from streamflow.storage.parents import Parents
@@ -37,7 +39,7 @@ from streamflow.storage.selection import Selection, page, requeue
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 from streamflow.storage.suspects import Verdict, judge
-from streamflow.storage.tables import Table
+from streamflow.storage.tables import Table, to_text
 from streamflow.storage.trouble import Trouble, advice, diagnose
 from streamflow.storage.upkeep import REFRESH_OWED, Takers, begin_epoch, fill, filled, redo, retract
 from streamflow.storage.writer import META, TRANSACTION, WriteConnection, Writer, transaction
@@ -301,10 +303,13 @@ class SqliteStore:
         self.resume_to = self._writer.journal.next_id - 1
 
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
+        now = time.time()
         rows = await self._read(
-            "SELECT id, record, attempts, due FROM streamflow_items "
+            # An attempt that began in the future began before the clock was set back: what it is to wait for cannot be
+            # told, and is not to be a day.
+            "SELECT id, record, attempts, CASE WHEN due > ? AND started > ? THEN ? ELSE due END FROM streamflow_items "
             "WHERE id > ? AND id <= ? AND stage = ? AND state = 'pending' ORDER BY id LIMIT ?",
-            (after, self.resume_to, stage, limit),
+            (now, now, now, after, self.resume_to, stage, limit),
         )
         return [self._item(stage, row) for row in rows]
 
@@ -324,6 +329,20 @@ class SqliteStore:
                 return [number for number, _ in done]
             after = ids[-1]
         return ()
+
+    async def states(self, items: Iterable[tuple[str, Key]]) -> Mapping[tuple[str, Key], tuple[State, str | None]]:
+        by_stage: dict[str, dict[str, Key]] = {}
+        for stage, key in items:
+            by_stage.setdefault(stage, {})[to_text(str(key))] = key
+        found: dict[tuple[str, Key], tuple[State, str | None]] = {}
+        for stage, keys in by_stage.items():
+            rows = await self._read(
+                "SELECT key, state, error FROM streamflow_items "
+                "WHERE stage = ? AND key IN (SELECT value FROM json_each(?))",
+                (stage, json.dumps(list(keys))),
+            )
+            found |= {(stage, keys[key]): (State(state), error) for key, state, error in rows}
+        return found
 
     async def counts(self) -> Mapping[str, Counts]:
         rows = await self._read("SELECT stage, state, count(*) FROM streamflow_items GROUP BY stage, state", ())

@@ -216,6 +216,12 @@ class Store(Protocol):
         Raises StorageError when they cannot be.
         """
 
+    async def states(self, items: Iterable[tuple[str, Key]]) -> Mapping[tuple[str, Key], tuple[State, str | None]]:
+        """The states of these items, by stage and key, each with its last error.
+
+        What is not known is left out; a store may forget items that ended well.
+        """
+
     async def counts(self) -> Mapping[str, Counts]:
         """Items by stage and state."""
 

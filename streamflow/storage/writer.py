@@ -24,6 +24,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from streamflow.errors import StorageError, WriterStopped
+from streamflow.failpoints import failpoint
 from streamflow.storage.journal import Entry, Journal
 from streamflow.storage.patience import Patience
 from streamflow.storage.store import Completion, Difference, Item
@@ -157,6 +158,7 @@ class Writer:
                 _fail(entry, StorageError(f"the completion cannot be stored: {outcome}"))
             elif not entry.done.done():
                 entry.done.set_result(outcome)
+        failpoint("acknowledged")
 
     async def _write(self, function: Callable[[sqlite3.Connection], None]) -> None:
         await self.patience.persist(
@@ -244,6 +246,7 @@ class Transaction:
             marks = self._writer.owes_change and self._changes_something()
             if marks:
                 connection.execute(_CHANGED)
+            failpoint("before-commit")
             connection.commit()
         except BaseException:
             connection.rollback()
@@ -253,6 +256,7 @@ class Transaction:
         self._writer.journal.stamps.committed()
         self._writer.commits += 1
         self._writer.differences += self._differences
+        failpoint("committed")
 
     def _apply(self, connection: sqlite3.Connection, group: Sequence[Entry]) -> list[list[Item] | Exception]:
         return self._writer.journal.apply(connection, group, self._differences)

@@ -135,6 +135,36 @@ def test_pending_items_of_a_stage_that_is_gone_are_dropped_by_the_command_that_i
     assert "Nothing is pending" in again.stderr
 
 
+def test_dead_letters_of_a_stage_that_is_gone_are_left_alone_and_can_be_moved_or_dropped(folder: Path) -> None:
+    """Made pending they would keep every later run from starting."""
+    write_words(folder, "bad one", "bad two")
+    assert cli(folder, *RUN).returncode == 3
+    (folder / "mended").touch()
+    write_pipeline(folder, PIPELINE.replace("Stage(measure,", 'Stage(measure, name="gauge",'))
+    for more in ((), ("--key", "bad one"), ("--stage", "measure")):
+        tried = cli(folder, "retry", "tiny:pipeline", "-w", "ws", *more)
+        assert "streamflow journal move --dead --stage measure --to" in tried.stderr
+    (folder / "words.txt").write_text("a")
+    assert cli(folder, *RUN).returncode == 3, "the workspace can still be used"
+    moving = ("journal", "move", "--dead", "--stage", "measure", "-w", "ws", "--to")
+    wrong = cli(folder, *moving, "zzz", "tiny:pipeline")
+    assert wrong.returncode == 2
+    assert "no stage 'zzz'; it has gauge" in wrong.stderr
+    assert "nobody checks" in cli(folder, *moving, "gauge").stderr
+    assert cli(folder, "retry", "tiny:pipeline", "-w", "ws").returncode == 0
+    assert "no dead letters in ws" in cli(folder, "journal", "drop", "--dead", "--stage", "measure", "-w", "ws").stderr
+
+
+@pytest.mark.parametrize("command", [("list",), ("show", "bad")])
+def test_a_stage_that_the_workspace_does_not_know_is_refused(folder: Path, command: tuple[str, ...]) -> None:
+    write_words(folder, "bad")
+    cli(folder, *RUN)
+    done = cli(folder, "dead", *command, "--stage", "mesure", "-w", "ws")
+    assert done.returncode == 2
+    assert "knows no stage 'mesure'; it knows measure" in done.stderr
+    assert cli(folder, "dead", *command, "--stage", "measure", "-w", "ws").returncode == 0
+
+
 def _stop_with_pending_items(folder: Path) -> str:
     write_words(folder, "forbidden", "b")
     assert cli(folder, *RUN).returncode == 4

@@ -152,6 +152,7 @@ def test_a_failing_source_is_a_short_message_with_the_traceback_in_the_log(folde
         (("run", "tiny:pipelin", "-w", "ws"), "The pipelines there are: pipeline."),
         (("run", "tiny:words", "-w", "ws"), "is no pipeline"),
         (("run", "broken:pipeline", "-w", "ws"), "ZeroDivisionError"),
+        (("run", "leaves:pipeline", "-w", "ws"), "its module calls sys.exit(0)"),
         (("run", "cyclic:pipeline", "-w", "ws"), "which no source and no stage"),
         (("run", "tiny:pipeline", "nothing.txt", "-w", "ws"), "nothing.txt"),
         (("run", "tiny:pipeline", "words.txt"), "-w DIR"),
@@ -178,6 +179,7 @@ def test_wrong_words_are_refused_with_a_reason_and_a_way_out(
 ) -> None:
     write_words(folder, "a")
     (folder / "broken.py").write_text("1 / 0")
+    (folder / "leaves.py").write_text("import sys; sys.exit(0)")
     (folder / "cyclic.py").write_text(PIPELINE.replace("AsyncIterator[Word]", "AsyncIterator[Length]"))
     done = cli(folder, *arguments)
     assert done.returncode == 2, done.stderr

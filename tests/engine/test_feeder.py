@@ -27,6 +27,7 @@ class Journal:
     def __init__(self) -> None:
         self.rows: dict[int, float | None] = {}
         self.reads = 0
+        self.until = 0.0
 
     def add(self, number: int, due: float | None = None) -> Item:
         self.rows[number] = due
@@ -44,6 +45,7 @@ class Journal:
 
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
         self.reads += 1
+        self.until = until
         now = asyncio.get_running_loop().time()
         found = [(due, number) for number, due in self.rows.items() if due is not None and due <= now + 1]
         return [self.item(number) for _, number in sorted(found)][:limit]
@@ -185,5 +187,21 @@ def test_it_ends_quietly_when_the_channel_is_closed() -> None:
         channel.close()
         async with asyncio.timeout(100):
             await feeder.retries()
+
+    feed(scenario)
+
+
+def test_a_clock_that_is_set_back_makes_no_retry_wait_longer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Retries that only the store knows carry the time that the clock showed when they were parked."""
+    now = 1e9
+    monkeypatch.setattr(time, "time", lambda: now)
+
+    async def scenario(journal: Journal, feeder: Feeder, channel: Channel[Item]) -> None:
+        nonlocal now
+        for number in range(1, ROOM + 2):
+            feeder.park(journal.add(number, 5.0), 5.0)
+        now -= 86_400.0
+        assert len(await take(journal, feeder, channel, ROOM + 1)) == ROOM + 1
+        assert journal.until >= 1e9 + 5.0
 
     feed(scenario)

@@ -1,6 +1,7 @@
 """Pipelines: the graph from types, and each mistake in it."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -150,10 +151,54 @@ def make_bad() -> dict[str, tuple[type[PipelineError], Any, str]]:
 
         return second
 
+    async def source_of_nothing() -> AsyncIterator[Paper]:
+        yield Paper(1)
+
+    def plain_source(inputs: Inputs) -> AsyncIterator[Paper]:  # type: ignore[misc]
+        yield Paper(1)
+
+    def plain_end(*, reader: Reader) -> None: ...
+    async def streaming_end(*, reader: Reader) -> AsyncIterator[Paper]:
+        yield Paper(1)
+
+    async def end_of_one(paper: Paper) -> None: ...
+
+    def made(**parts: Any) -> Any:
+        return lambda: Pipeline(**{"name": "test", "sources": [folder], "stages": [Stage(extract)], **parts})
+
     async def source_wants(inputs: Inputs, *, api: Api) -> AsyncIterator[Paper]:
         yield Paper(1)
 
     return {
+        "a bare function": (PipelineError, made(stages=[extract]), r"among its stages: write Stage\(extract\)"),
+        "a bare stage": (PipelineError, made(stages=Stage(extract)), r"stages must be a list.*write stages=\[…\]"),
+        "stages by a generator": (PipelineError, made(stages=(s for s in [Stage(extract)])), r"stages must be a list"),
+        "a bare source": (PipelineError, made(sources=folder), r"sources must be a list.*write sources=\[…\]"),
+        "services as one text": (PipelineError, made(services="crossref"), r"services must be a list, not 'crossref'"),
+        "a source that is called": (
+            StageSignatureError,
+            made(sources=[folder(None)]),  # type: ignore[arg-type]
+            r"the source 'folder' is called; give the function, sources=\[folder\]",
+        ),
+        "a partial for a source": (
+            StageSignatureError,
+            made(sources=[partial(folder)]),
+            r"a source of .*functools.partial.*Define one",
+        ),
+        "a source without inputs": (
+            StageSignatureError,
+            made(sources=[source_of_nothing]),
+            r"'source_of_nothing' takes nothing.*Inputs",
+        ),
+        "a plain source": (StageSignatureError, made(sources=[plain_source]), r"'plain_source' must be an async gen"),
+        "a plain finalizer": (StageSignatureError, made(finalizers=[plain_end]), r"'plain_end' must be an `async def`"),
+        "a streaming finalizer": (StageSignatureError, made(finalizers=[streaming_end]), r"yields nothing"),
+        "a finalizer of records": (StageSignatureError, made(finalizers=[end_of_one]), r"'end_of_one' takes a record"),
+        "no class for a resource": (WrongResource, made(resources=[object()]), r"among its resources: give the class"),
+        **{
+            f"the name {name!r}": (PipelineError, made(name=name), r"is no name for a pipeline: use letters")
+            for name in ("", 5, "../x", None)
+        },
         "two stages of one name": (
             DuplicateName,
             lambda: pipeline(Stage(extract), Stage(extract)),

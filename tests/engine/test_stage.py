@@ -1,6 +1,7 @@
 """Stages: what is read from a function's signature, and what is refused, with what to do about it."""
 
 import asyncio
+import functools
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable
 from typing import Any, Optional, Union
 
@@ -140,7 +141,42 @@ def make_bad() -> dict[str, tuple[Callable[[], Any], str]]:
 
     async def takes_subclass(it: Sub) -> Work: ...  # type: ignore[empty-body]
 
+    def generates(paper: Paper) -> list[Work]:  # type: ignore[misc]
+        yield Work(1)
+
+    async def takes_any(*papers: Paper) -> Work: ...  # type: ignore[empty-body]
+
+    async def takes_more(paper: Paper, **more: Client) -> Work: ...  # type: ignore[empty-body]
+
+    class Callee:
+        async def __call__(self, paper: Paper) -> Work: ...  # type: ignore[empty-body]
+
+    def policy(**wrong: Any) -> Callable[[], Any]:
+        return lambda: Stage(one, **wrong)
+
     return {
+        "a partial": (lambda: Stage(functools.partial(one)), r"needs a function.*partial.*Define one"),
+        "a callable object": (lambda: Stage(Callee()), r"needs a function.*Callee.*Define one"),
+        "a stage in a stage": (lambda: Stage(Stage(one)), r"needs a function.*Stage"),  # type: ignore[arg-type]
+        "a plain function that yields": (lambda: Stage(generates, runs_in="thread"), r"'generates' yields.*list"),
+        "any number of records": (lambda: Stage(takes_any), r"'takes_any' takes `\*papers.*name each"),
+        "any resources": (lambda: Stage(takes_more), r"'takes_more' takes `\*\*more.*name each"),
+        **{
+            f"timeout={wrong!r}": (policy(timeout=wrong), r"'one': timeout must be a positive number of seconds")
+            for wrong in (None, "5", float("nan"), float("inf"), -1, True)
+        },
+        **{
+            f"{what}={wrong!r}": (policy(**{what: wrong}), rf"'one': {what} must be a whole number of at least 1")
+            for what in ("workers", "capacity", "memory")
+            for wrong in ("3", 2.5, 0, True, *([] if what == "capacity" else [None]))
+        },
+        "retry=3": (policy(retry=3), r"'one': retry must be a policy, not 3: say Retry\(attempts=…\)"),
+        "batch=3": (policy(batch=3), r"'one': batch must be a policy, not 3: say Batch\(max_size=…\)"),
+        "version='2'": (policy(version="2"), r"'one': version must be a whole number, not '2'"),
+        "runs_in='gpu'": (policy(runs_in="gpu"), r"'one': runs_in must be 'loop', 'thread' or 'process', not 'gpu'"),
+        "a misspelt place": (policy(runs_in="proces"), r"is 'process' meant\?"),
+        "a batch of text": (lambda: Batch("3"), r"max_size must be a whole number"),  # type: ignore[arg-type]
+        "a batch without end": (lambda: Batch(3, max_wait=float("nan")), r"max_wait at least 0"),
         "a plain function on the loop": (lambda: Stage(plain), r"'plain'.*async def.*runs_in=.thread"),
         "a coroutine in a thread": (lambda: Stage(one, runs_in="thread"), r"'one'.*thread.*plain `def`"),
         "a coroutine in a process": (lambda: Stage(one, runs_in="process"), r"'one'.*process.*plain `def`"),
@@ -166,6 +202,12 @@ def make_bad() -> dict[str, tuple[Callable[[], Any], str]]:
         "an empty batch": (lambda: Batch(0), r"max_size.*at least 1"),
         "a negative wait": (lambda: Batch(1, max_wait=-1), r"max_wait at least 0"),
     }
+
+
+@pytest.mark.parametrize("name", [5, "../x", "a b", "a\n", None])
+def test_names_are_words(name: Any) -> None:
+    with pytest.raises(PipelineError, match=r"is no name for a stage: use letters"):
+        Stage(one, name=name)
 
 
 @pytest.mark.parametrize("mistake", make_bad())

@@ -222,13 +222,11 @@ async def test_broken_answers(raw: bytes, kind: type[ServiceError]) -> None:
 
 async def test_a_broken_body_does_not_hide_what_the_status_said() -> None:
     raw = b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 30\r\nContent-Length: 100\r\n\r\n{"
-    limit = Limit("api")
     for hang in (True, False):
-        async with sending(raw, then_hang=hang) as base, client(base, limit=limit, idle_timeout=0.05) as api:
+        async with sending(raw, then_hang=hang) as base, client(base, idle_timeout=0.05) as api:
             with pytest.raises(Overloaded) as caught:
                 await api.json("/", type=Work)
             assert caught.value.retry_after == 30
-            limit._paused_until = 0.0  # so that the second call is made at once
 
 
 async def test_nobody_listening_and_no_such_host() -> None:
@@ -446,14 +444,14 @@ async def test_secrets_are_in_no_error() -> None:
         status = int(request.path[1:])
         return web.Response(status=status, text=f"you sent {request.query_string} and {request.headers['X-Api-Key']}")
 
-    async with serving(handler) as base, client(base, timeout=5, **SECRETS) as api:
+    limit = Limit("api", rate=1000, per=0.01)  # so that the pause after the 429 is short
+    async with serving(handler) as base, client(base, limit=limit, timeout=5, **SECRETS) as api:
         for path in ("/drop", "/json", "/400", "/401", "/404", "/429", "/500", "http://[", "http://h.invalid:99999/"):
             with pytest.raises(ServiceError) as caught:
                 await api.json(path, type=Work, params={"token": "sesame-4"})
             assert "sesame" not in f"{caught.value!r} {caught.value}", path
             assert caught.value.__cause__ is None, path
             assert caught.value.__suppress_context__ or caught.value.__context__ is None, path
-            api.limit._paused_until = 0.0  # the pause after the 429 is another test's matter
 
 
 async def test_pages_by_cursor() -> None:
@@ -529,3 +527,63 @@ async def test_a_declared_cost_that_could_never_be_granted_is_refused_at_the_sta
     with pytest.raises(CostTooLarge, match=r"raise \[services.api\]"):
         async with client(URL("http://127.0.0.1:9"), limit=limit, cost={"tokens": 8192}):
             pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "opens"),
+    [
+        (lambda: web.Response(status=503), True),
+        (lambda: web.Response(status=500), True),
+        (lambda: web.Response(status=429), True),
+        (lambda: web.Response(text="<html>back soon</html>", content_type="text/html"), True),
+        (lambda: web.Response(body=b""), True),
+        (lambda: web.Response(status=404), False),
+        (lambda: web.Response(status=400), False),
+        (lambda: web.json_response({"other": "types"}), False),
+        (lambda: web.json_response({"doi": "10.1/a"}), False),
+    ],
+)
+async def test_what_opens_the_breaker(answer: Callable[[], web.Response], opens: bool) -> None:
+    async def handler(request: web.Request) -> web.Response:
+        return answer()
+
+    limit = Limit("api", rate=1000, per=0.1, random=lambda: 0.5)
+    async with serving(handler) as base, client(base, limit=limit) as api:
+        for _ in range(5):
+            try:
+                await api.json("/works/1", type=Work)
+            except ServiceError as error:
+                last: ServiceError | None = error
+            else:
+                last = None
+    assert limit.snapshot().breaker == ("open" if opens else "closed")
+    assert (last is not None and last.outage) is opens
+
+
+async def test_a_service_that_is_gone_opens_the_breaker() -> None:
+    async with sending(b"") as base:
+        pass
+    limit = Limit("api", random=lambda: 0.5)
+    async with client(base, limit=limit) as api:
+        for _ in range(5):
+            with pytest.raises(Unreachable):
+                await api.request("/")
+    state = limit.snapshot()
+    assert state.breaker == "open"
+    assert state.failure is not None
+    assert "could not be reached" in state.failure
+
+
+async def test_a_host_that_a_redirect_leads_to_does_not_move_the_apis_breaker() -> None:
+    async with sending(b"") as gone:
+        pass
+
+    async def handler(request: web.Request) -> web.Response:
+        raise web.HTTPFound(str(gone))
+
+    limit = Limit("api")
+    async with serving(handler) as base, client(base, limit=limit) as api:
+        for _ in range(8):
+            with pytest.raises(Unreachable):
+                await api.request("/")
+    assert limit.snapshot().breaker == "closed"

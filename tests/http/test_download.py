@@ -213,16 +213,15 @@ async def test_a_cancelled_download_leaves_nothing_of_the_thread_that_writes(
     async with serving(answering(PDF)) as base, downloader(base) as files:
         task = asyncio.create_task(files.fetch(str(base), into))
         await asyncio.to_thread(into.reached.wait, 30)
-        for count in range(cancellations):
+        for _ in range(cancellations):
             task.cancel()
             for _ in range(20):
                 await asyncio.sleep(0)
-            assert task.done() is (count == 1)  # a first cancellation waits for the thread, a second does not
+            assert not task.done(), "it waits for the thread, however often it is cancelled"
         into.opened.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        writing = [one for one in asyncio.all_tasks() if "run_sync" in repr(one.get_coro())]
-        await asyncio.gather(*writing)
+        assert not [one for one in asyncio.all_tasks() if "run_sync" in repr(one.get_coro())]
     assert not os.listdir(tmp_path)
     assert into.discards == 2  # by the thread and by the caller, whoever is last
     gc.collect()  # a descriptor that was left would be told as a ResourceWarning
@@ -359,3 +358,40 @@ async def test_no_proxy_is_taken_from_the_environment(tmp_path: Path, monkeypatc
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:9")
     async with serving(answering(PDF)) as base, downloader(base) as files:
         assert (await files.fetch(str(base), tmp_path / "part")).size == len(PDF)
+
+
+async def refused_port() -> URL:
+    """An address at which nobody listens."""
+    async with serving(answering(b"")) as base:
+        return base
+
+
+@pytest.mark.parametrize("own", [True, False])
+async def test_a_dead_host_opens_the_breaker_only_where_it_is_the_services_own(tmp_path: Path, own: bool) -> None:
+    limit, dead = Limit("arxiv", random=lambda: 0.5), await refused_port()
+    errors: list[ServiceError] = []
+    async with (
+        serving(answering(PDF)) as base,
+        downloader(base, dead, limit=limit, base_url=str(dead) if own else None) as files,
+    ):
+        for _ in range(5):
+            with pytest.raises(Unreachable) as caught:
+                await files.fetch(str(dead), tmp_path / "part")
+            errors.append(caught.value)
+        assert limit.snapshot().breaker == ("open" if own else "closed")
+        assert errors[-1].outage is own
+        if not own:
+            await files.fetch(str(base), tmp_path / "part")
+    assert all(not error.outage for error in errors[:-1])
+
+
+async def test_other_hosts_than_the_services_own_neither_open_nor_close_its_breaker(tmp_path: Path) -> None:
+    limit, dead = Limit("arxiv", random=lambda: 0.5), await refused_port()
+    async with (
+        serving(answering(PDF)) as base,
+        downloader(base, dead, limit=limit, base_url=str(base)) as files,
+    ):
+        for _ in range(8):
+            with pytest.raises(Unreachable):
+                await files.fetch(str(dead), tmp_path / "part")
+        assert limit.snapshot().breaker == "closed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -14,13 +16,16 @@ from streamflow.errors import (
     NotFound,
     Overloaded,
     PermanentError,
+    PipelineError,
     Reject,
     RetryLater,
+    ServiceError,
     Skip,
     StageTimeout,
     StorageError,
     TooLarge,
     TransientError,
+    Unavailable,
     Unreachable,
     WorkerDied,
     WriterStopped,
@@ -33,6 +38,12 @@ class Unspeakable(Exception):
 
     def __str__(self) -> str:
         raise AttributeError("no response")
+
+
+def marked(error: ServiceError, *, outage: bool = False, wait: float = 0.0) -> ServiceError:
+    """An error as it leaves a limit."""
+    error.outage, error.wait = outage, wait
+    return error
 
 
 POLICY = Retry(attempts=4, base=1.0, cap=3.0)
@@ -81,6 +92,14 @@ POLICY = Retry(attempts=4, base=1.0, cap=3.0)
         # never the item's fault
         (CredentialsRefused("401"), 1, Stop("401")),
         (CredentialsRefused("401"), 4, Stop("401")),
+        (Unavailable("away for an hour"), 4, Stop("away for an hour")),
+        (marked(Overloaded("503", retry_after=30.0), outage=True), 1, Again(0.5, counted=False)),
+        (marked(Unreachable("no route"), outage=True), 9, Again(0.5, counted=False)),
+        # more than the API's retry budget has
+        (marked(Overloaded("503"), wait=20.0), 1, Again(20.0)),
+        (marked(Overloaded("503"), wait=0.1), 1, Again(0.5)),
+        (marked(Overloaded("503", retry_after=30.0), wait=20.0), 1, Again(30.0)),
+        (marked(Overloaded("503"), wait=20.0), 4, GiveUp("Overloaded: 503 (after 4 attempts)")),
     ],
 )
 def test_decisions(error: Exception, attempt: int, decision: Decision) -> None:
@@ -103,7 +122,19 @@ def test_no_backoff_exceeds_the_cap(attempt: int, drawn: float) -> None:
     assert 0 <= decision.delay < 60.0
 
 
-@pytest.mark.parametrize("wrong", [{"attempts": 0}, {"base": -1.0}, {"base": 10.0, "cap": 1.0}, {"cap": float("inf")}])
-def test_senseless_policies_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(ValueError, match=r"must hold|at least 1"):
-        Retry(**wrong)  # type: ignore[arg-type]
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"attempts": 0},
+        {"attempts": "3"},
+        {"attempts": 2.5},
+        {"base": -1.0},
+        {"base": 10.0, "cap": 1.0},
+        {"cap": float("inf")},
+        {"cap": float("nan")},
+        {"cap": None},
+    ],
+)
+def test_senseless_policies_are_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(PipelineError, match=r"must hold|at least 1"):
+        Retry(**wrong)

@@ -7,7 +7,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from streamflow.errors import UsageError
-from streamflow.sources.files import FoundFile, Inputs
+from streamflow.sources.files import Inputs
+from streamflow.sources.walk import FoundFile
+from streamflow.sources.watch import Pace
 
 pytestmark = pytest.mark.asyncio
 
@@ -118,15 +120,6 @@ async def test_a_missing_input_is_told_before_anything_is_yielded(tmp_path: Path
         await anext(inputs.files((".pdf",)))
 
 
-async def test_arguments_that_nobody_read_are_known(tmp_path: Path) -> None:
-    make(tmp_path, "a.pdf", "notes.txt", "empty/x.txt")
-    arguments = [str(tmp_path / name) for name in ("a.pdf", "notes.txt", "empty")]
-    inputs = Inputs(arguments)
-    await found(inputs, ".bib")
-    await found(inputs, ".pdf")
-    assert inputs.unused() == arguments[1:]
-
-
 async def test_no_argument_is_no_file(tmp_path: Path) -> None:
     assert await found(Inputs([])) == []
 
@@ -141,6 +134,6 @@ async def test_watch_takes_one_folder(tmp_path: Path) -> None:
 
 async def test_watching_yields_the_files_of_the_folder(tmp_path: Path) -> None:
     make(tmp_path, "a.pdf", "b.txt")
-    files = Inputs([str(tmp_path)], watching=True, quiet=0).files((".pdf",))
+    files = Inputs([str(tmp_path)], watching=True, pace=Pace(quiet=0)).files((".pdf",))
     assert await anext(files) == FoundFile(tmp_path / "a.pdf", "a.pdf")
     await files.aclose()

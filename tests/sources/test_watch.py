@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from streamflow.sources.files import FoundFile, Signature
-from streamflow.sources.watch import Settling, watch
+from streamflow.sources.walk import FileStat, FoundFile
+from streamflow.sources.watch import Pace, Settling, watch
 
 QUIET, RESCAN = 2.0, 60.0
 
@@ -74,8 +74,8 @@ def write(path: Path, content: bytes = b"%PDF-", *, age: float = 0) -> Path:
 
 
 def watching(folder: Path, clock: Clock, notifier: object = silent, **options: float) -> AsyncGenerator[FoundFile]:
-    settings = {"quiet": QUIET, "rescan": RESCAN} | options
-    return watch(folder, (".pdf",), clock=clock, listen=notifier, **settings)  # type: ignore[arg-type]
+    pace = Pace(**({"quiet": QUIET, "rescan": RESCAN} | options))
+    return watch(folder, (".pdf",), pace, clock=clock, listen=notifier)  # type: ignore[arg-type]
 
 
 async def take(folder: Path, count: int, clock: Clock, notifier: object = silent, **options: float) -> list[str]:
@@ -239,9 +239,7 @@ async def test_symlinks_and_ignored_folders_are_passed_over_in_notifications_too
         notifier.queue.put_nowait([str(folder / path) for path in paths])
 
     clock = Clock(lambda: None, arrive, notifier=notifier)
-    files = watch(
-        folder, (".pdf",), quiet=QUIET, rescan=RESCAN, ignored={str(folder / "done")}, clock=clock, listen=notifier
-    )
+    files = watch(folder, (".pdf",), Pace(QUIET, RESCAN), ignored={str(folder / "done")}, clock=clock, listen=notifier)
     async with aclosing(files):
         assert (await anext(files)).name == "kept.pdf"
         write(folder / "later.pdf", age=1000)
@@ -339,7 +337,7 @@ async def test_the_real_notifications_come_and_stop_without_a_task_or_a_thread_l
     tmp_path: Path, cancelled: bool
 ) -> None:
     before = asyncio.all_tasks()
-    files = watch(tmp_path, (".pdf",), quiet=0, rescan=3600)
+    files = watch(tmp_path, (".pdf",), Pace(0, 3600))
     write(tmp_path / "first.pdf")
     async with asyncio.timeout(20):
         assert (await anext(files)).name == "first.pdf"
@@ -356,15 +354,16 @@ async def test_the_real_notifications_come_and_stop_without_a_task_or_a_thread_l
                 await waiting
         await files.aclose()
     assert asyncio.all_tasks() == before
-    busy = [thread for thread in threading.enumerate() if thread.name == "AnyIO worker thread"]
-    assert all(thread.queue.unfinished_tasks == 0 for thread in busy)  # type: ignore[attr-defined]
+    for thread in threading.enumerate():
+        if thread.name == "AnyIO worker thread":
+            thread.queue.join()  # type: ignore[attr-defined]  # returns once it has nothing in hand
 
 
-A, B = Signature(1, 10, 1), Signature(2, 20, 1)
+A, B = FileStat(1, 10, 1), FileStat(2, 20, 1)
 
 
 def test_a_file_is_whole_when_it_is_seen_unchanged_after_the_quiet_period() -> None:
-    settling = Settling(2)
+    settling = Settling(Pace(2))
     settling.see("a", A, 0)
     settling.see("a", A, 1.9)
     assert settling.newest() is None
@@ -374,7 +373,7 @@ def test_a_file_is_whole_when_it_is_seen_unchanged_after_the_quiet_period() -> N
 
 
 def test_each_change_starts_the_quiet_period_again() -> None:
-    settling = Settling(2)
+    settling = Settling(Pace(2))
     settling.see("a", A, 0)
     settling.see("a", B, 1.5)
     assert settling.due(2, 10) == []
@@ -385,7 +384,7 @@ def test_each_change_starts_the_quiet_period_again() -> None:
 
 
 def test_a_given_state_is_not_given_again_until_it_is_forgotten() -> None:
-    settling = Settling(0)
+    settling = Settling(Pace(0))
     for now in (0, 1):
         settling.see("a", A, now)
     settling.give("a", A)
@@ -399,7 +398,7 @@ def test_a_given_state_is_not_given_again_until_it_is_forgotten() -> None:
 
 
 def test_a_file_that_is_gone_leaves_nothing_in_memory() -> None:
-    settling = Settling(0)
+    settling = Settling(Pace(0))
     for now in (0, 1):
         settling.see("a", A, now)
     settling.see("b", B, 2)
@@ -407,3 +406,64 @@ def test_a_file_that_is_gone_leaves_nothing_in_memory() -> None:
         settling.see(path, None, 3)
     assert settling.newest() is None
     assert settling.next_due() == float("inf")
+
+
+@pytest.mark.asyncio
+async def test_a_new_pace_holds_at_once(tmp_path: Path) -> None:
+    pace = Pace(QUIET, 10 * RESCAN)
+    clock = Clock(lambda: None, lambda: pace.change(1, 5, None), lambda: write(tmp_path / "a.pdf"))
+    async with aclosing(watch(tmp_path, (".pdf",), pace, clock=clock, listen=silent)) as files:
+        assert (await anext(files)).name == "a.pdf"
+    assert clock.now < 1000 + RESCAN
+
+
+@pytest.mark.asyncio
+async def test_polling_can_be_begun_and_ended(tmp_path: Path) -> None:
+    pace, notifier = Pace(QUIET, RESCAN), Notifier()
+    steps = [lambda: None, lambda: pace.change(QUIET, RESCAN, 5), lambda: None, lambda: None]
+    clock = Clock(*steps, lambda: write(tmp_path / "a.pdf"), notifier=notifier)
+    async with aclosing(watch(tmp_path, (".pdf",), pace, clock=clock, listen=notifier)) as files:
+        await anext(files)
+        assert (len(notifier.folders), notifier.ended) == (1, 1)
+        pace.change(QUIET, RESCAN, None)
+        clock._steps = [lambda: None] * 3 + [lambda: write(tmp_path / "b.pdf")]
+        await anext(files)
+        assert (len(notifier.folders), notifier.ended) == (2, 1)
+
+
+NAMES = [
+    "caf\u00e9.pdf",
+    "cafe\u0301.pdf",
+    "\U0001f4c4 \U0001f468\u200d\U0001f469\u200d\U0001f467.pdf",
+    "a" * 251 + ".pdf",
+    "\u0394" * 125 + "b.pdf",
+    "new\nline\x1b[31m.pdf",
+    os.fsdecode(b"\xff\xfe broken.pdf"),
+]
+
+
+@pytest.mark.asyncio
+async def test_real_notifications_with_any_names_bring_each_file_once(tmp_path: Path) -> None:
+    """A name that is no UTF-8 ends the notifications; the scan after it finds the file, and listens anew."""
+    found = []
+    async with asyncio.timeout(60), aclosing(watch(tmp_path, (".pdf",), Pace(0, 1))) as files:
+        write(tmp_path / "first.pdf")
+        assert (await anext(files)).name == "first.pdf"
+        for name in NAMES:
+            write(tmp_path / f".{name[:100]}").replace(tmp_path / name)  # whole when it appears
+        while len(found) < len(NAMES):
+            found.append((await anext(files)).name)
+    assert sorted(found) == sorted(NAMES)
+
+
+@pytest.mark.asyncio
+async def test_a_burst_of_ten_thousand_files_comes_whole_and_once(tmp_path: Path) -> None:
+    write(tmp_path / "in" / "first.pdf")
+    async with asyncio.timeout(120), aclosing(watch(tmp_path / "in", (".pdf",), Pace(0, 3600))) as files:
+        assert (await anext(files)).name == "first.pdf"
+        (tmp_path / "burst").mkdir()
+        for number in range(10_000):
+            (tmp_path / "burst" / f"{number}.pdf").write_bytes(b"%PDF-")
+        (tmp_path / "burst").rename(tmp_path / "in" / "burst")
+        found = {(await anext(files)).name for _ in range(10_000)}
+    assert len(found) == 10_000

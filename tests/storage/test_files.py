@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamflow.storage import files as files_module
-from streamflow.storage.files import FileChanged, FileRefused, FileStore, write_whole
+from streamflow.storage.files import FileChanged, FileRefused, FileStore, in_thread, write_whole
 from streamflow.storage.patience import Patience
 
 
@@ -317,3 +317,26 @@ async def test_a_full_disk_is_waited_out_and_leaves_nothing_half_written(
     assert next(answers, None) is None
     assert everything(tmp_path) == [stored.path]
     assert [type(event).__name__ for event in events] == ["StorageBlocked", "StorageResumed"]
+
+
+@pytest.mark.asyncio
+async def test_whoever_is_cancelled_twice_still_waits_for_the_thread() -> None:
+    """A run cancels its workers more than once, and what they have in a thread must not outlive it."""
+    begun, let_go = threading.Event(), threading.Event()
+
+    def work(stop: threading.Event) -> None:
+        begun.set()
+        let_go.wait(30)
+
+    working = asyncio.create_task(in_thread(work))
+    await asyncio.to_thread(begun.wait, 30)
+    try:
+        for _ in range(3):
+            working.cancel()
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+        assert not working.done()
+    finally:
+        let_go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await working

@@ -92,16 +92,18 @@ async def test_requeued_items_are_pending_with_all_their_attempts(tmp_path: Path
 async def test_moved_items_belong_to_the_other_stage_unless_it_knows_them(tmp_path: Path) -> None:
     await filled(tmp_path)
     inspect.requeue(tmp_path)
-    assert inspect.move_pending(tmp_path, "tell", "count") == inspect.Moved(moved=0, known=2)
-    assert inspect.move_pending(tmp_path, "count", "tally") == inspect.Moved(moved=2, known=0)
+    assert inspect.move(tmp_path, "tell", "count") == inspect.Moved(moved=0, known=2)
+    assert inspect.move(tmp_path, "count", "tally") == inspect.Moved(moved=2, known=0)
     assert by_stage(tmp_path) == {"count": (0, 1, 0, 0), "tell": (0, 0, 0, 0), "tally": (2, 0, 0, 0)}
 
 
 @pytest.mark.asyncio
-async def test_only_pending_items_are_dropped(tmp_path: Path) -> None:
+async def test_only_items_of_the_state_that_is_meant_are_dropped(tmp_path: Path) -> None:
     await filled(tmp_path)
-    assert inspect.drop_pending(tmp_path, "tell") == 1
+    assert inspect.drop(tmp_path, "tell") == 1
     assert by_stage(tmp_path)["tell"] == (0, 0, 1, 1)
+    assert inspect.drop(tmp_path, "tell", State.DEAD) == 1
+    assert by_stage(tmp_path)["tell"] == (0, 0, 2, 0)
 
 
 @pytest.mark.asyncio

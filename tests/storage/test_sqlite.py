@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -167,3 +168,27 @@ async def test_pages_of_pending_items_are_found_by_an_index(tmp_path: Path) -> N
     )
     assert "streamflow_due" in str(plan)
     assert "SCAN" not in str(plan)
+
+
+async def test_a_retry_parked_under_a_clock_that_was_set_back_is_due_at_once(tmp_path: Path) -> None:
+    """Its attempt began in the future: its time is a day ahead only because the clock then was."""
+    day = 86_400.0
+    store = SqliteStore(tmp_path / "streamflow.db")
+    await store.open(PLAN)
+    ahead, later = await store.commit(Completion(None, State.DONE, [Item("stage", It(n), n) for n in (1, 2)]))
+    now = time.time()
+    for item, started in ((ahead, now + day), (later, now - 1)):
+        item.started, item.attempts = started, 1
+        await store.commit(Completion(item, State.PENDING, error="again", due=started + 60))
+    await store.close()
+    store = SqliteStore(tmp_path / "streamflow.db")
+    await store.open(PLAN)
+    try:
+        found = await store.pending("stage", after=0, limit=9)
+    finally:
+        await store.close()
+    assert [item.record.n for item in found] == [1, 2]
+    due_ahead, due_later = (item.due for item in found)
+    assert due_ahead is not None
+    assert due_ahead <= time.time()
+    assert due_later == now - 1 + 60

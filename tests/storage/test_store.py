@@ -234,6 +234,23 @@ async def test_each_end_state_is_counted(make: MakeStore) -> None:
         assert await store.counts() == {"read": Counts(1, 1, 1, 1), "rate": Counts()}
 
 
+async def test_states_of_items_are_told_by_stage_and_key(make: MakeStore) -> None:
+    odd = "caf\udce9 \" ' \n"
+    async with opened(make()) as store:
+        pending, dead, done = await admit(store, item("a"), item(odd), item("c"))
+        await settle(store, dead, State.DEAD, error="why")
+        await settle(store, done)
+        asked = [("read", "a"), ("read", odd), ("read", "c"), ("rate", "a"), ("read", "unknown")]
+        told = dict(await store.states(asked))
+        assert told.pop(("read", "c"), (State.DONE, None)) == (State.DONE, None)
+        assert told == {("read", "a"): (State.PENDING, None), ("read", odd): (State.DEAD, "why")}
+        await store.commit(Completion(pending, State.PENDING, error="not yet", due=0.0))
+        ((state, _),) = (await store.states([("read", "a")])).values()
+        assert state is State.PENDING
+        many = [("read", f"none {number}") for number in range(50_000)]
+        assert await store.states([*many, ("read", "a")]) != {}
+
+
 async def test_children_rows_and_end_come_together(make: MakeStore) -> None:
     async with opened(make()) as store:
         (it,) = await admit(store, item("a"))

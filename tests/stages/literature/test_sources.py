@@ -11,7 +11,8 @@ from structlog.testing import capture_logs
 
 from stages.literature.records import Paper, Reference
 from stages.literature.sources import papers
-from streamflow.sources.files import FoundFile, Inputs
+from streamflow.sources.files import Inputs
+from streamflow.sources.walk import FoundFile
 from tests.stages.services.serving import Server, context
 
 pytestmark = pytest.mark.asyncio

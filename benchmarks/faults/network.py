@@ -1,0 +1,101 @@
+"""Rows in which the external service or the way to it fails: a real server on loopback, called through the client."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+from benchmarks.faults.campaign import Campaign, Row, must
+from benchmarks.faults.engine import Difference, Fire, run
+from benchmarks.faults.process import forked
+from streamflow.storage import inspect
+
+_NAME = "catalogue.test"
+
+
+def resets(campaign: Campaign) -> Row:
+    return _served(campaign, "reset=0.3", "reset")
+
+
+def short_bodies(campaign: Campaign) -> Row:
+    return _served(campaign, "half=0.3", "half")
+
+
+def slow_answers(campaign: Campaign) -> Row:
+    return _served(campaign, "slow=0.3:0.2", "slow", is_repeated=False)
+
+
+def slow_bodies(campaign: Campaign) -> Row:
+    difference, workspace = Difference(), campaign.workspace()
+    ended = campaign.run(workspace, campaign.papers, Fire(faults="", is_dripping=True))
+    must(ended.status == 0, "a run whose service drips failed", ended)
+    must(ended.told["dripped"] > 0 and ended.told["events"].get("ItemRetried", 0) > 0, "no body was too slow", ended)
+    campaign.compare(workspace, campaign.papers, difference)
+    return Row(ended.told["dripped"], difference, "connections whose bodies are slower than the timeout")
+
+
+def silence(campaign: Campaign) -> Row:
+    return _served(campaign, "hang=0.1", "hang")
+
+
+def wrong_bodies(campaign: Campaign) -> Row:
+    return _served(campaign, "html=0.2,empty=0.1", "html")
+
+
+def unavailable(campaign: Campaign) -> Row:
+    return _served(campaign, "503=0.4", "503")
+
+
+def storms(campaign: Campaign) -> Row:
+    """Each refusal says to wait for a second, and stops all calls for it."""
+    return _served(campaign, "429=0.15", "429")
+
+
+def _served(campaign: Campaign, faults: str, kind: str, *, is_repeated: bool = True) -> Row:
+    difference, workspace = Difference(), campaign.workspace()
+    fire = Fire(faults=faults, seed=campaign.dice.randrange(2**32))
+    ended = campaign.run(workspace, campaign.papers, fire)
+    must(ended.status == 0, f"a run under {faults} failed", ended)
+    count = sum(ended.told["injected"].values())
+    must(ended.told["injected"].get(kind, 0) > 0, f"{kind} did not fire", ended)
+    must(not is_repeated or ended.told["events"].get("ItemRetried", 0) > 0, f"{kind} was met by no item", ended)
+    campaign.compare(workspace, campaign.papers, difference)
+    return Row(count, difference, faults)
+
+
+def no_name(campaign: Campaign) -> Row:
+    """The service's name cannot be resolved at first."""
+    difference, workspace = Difference(), campaign.workspace()
+
+    def work() -> dict[str, Any]:
+        real, failed = socket.getaddrinfo, 0
+
+        def resolve(host: Any, *arguments: Any, **options: Any) -> Any:
+            nonlocal failed
+            if host != _NAME:
+                return real(host, *arguments, **options)
+            failed += 1
+            if failed <= 5:
+                raise socket.gaierror(socket.EAI_AGAIN, "Temporary failure in name resolution")
+            return real("127.0.0.1", *arguments, **options)
+
+        socket.getaddrinfo = resolve
+        told = run(workspace, campaign.papers, Fire(faults="", url=f"http://{_NAME}:{{}}"))
+        return {**told, "failed": min(failed, 5)}
+
+    ended = forked(work, workspace.parent)
+    must(ended.status == 0, "a run whose service had no name for a while failed", ended)
+    must(ended.told["failed"] == 5 and ended.told["events"].get("ItemRetried", 0) > 0, "every name resolved", ended)
+    campaign.compare(workspace, campaign.papers, difference)
+    return Row(5, difference, "the first 5 look-ups")
+
+
+def bad_tls(campaign: Campaign) -> Row:
+    """The service answers a TLS greeting with something else: dead letters, which a retry brings back."""
+    difference, workspace = Difference(), campaign.workspace()
+    ended = campaign.run(workspace, campaign.papers, Fire(faults="", url="https://127.0.0.1:{}", attempts=2))
+    must(ended.status == 0, "a run whose service speaks no TLS failed", ended)
+    dead = sum(inspect.requeue(workspace).values())
+    must(dead == campaign.papers, f"{dead} dead letters of {campaign.papers}", ended)
+    campaign.finish(workspace, campaign.papers, difference)
+    return Row(dead, difference, "dead letters, brought back")

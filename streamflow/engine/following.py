@@ -1,0 +1,162 @@
+"""Following the files of a watched folder to the end of what they became, and filing them then.
+
+A file has ended when its source has asked for the next one, what it gave of this one is durable, and all items that
+these records became have ended. What comes of those items is theirs. Whether an item has ended is asked of the store,
+now and then and a page at a time: so items carry nothing for it, and nothing has to be remembered for a next start,
+which finds the file in its place, admits its records as known ones, and learns that they have ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+from anyio import to_thread
+
+from streamflow.engine.shared import Route
+from streamflow.record import Key
+from streamflow.sources.filing import Filing
+from streamflow.sources.walk import FoundFile
+from streamflow.storage.store import State, Store
+
+log = structlog.get_logger("streamflow.sources")
+
+LOOK_EVERY = 0.5
+"""Seconds between two looks at the store, if something was committed."""
+_PAGE = 256
+"""Files that are looked at at once."""
+
+
+@dataclass(eq=False, slots=True)
+class _File:
+    """A file in hand: `waiting` records are not admitted yet; `items` have perhaps not ended."""
+
+    found: FoundFile
+    records: int = 0
+    waiting: int = 0
+    is_read: bool = False
+    items: set[tuple[str, Key]] = field(default_factory=set)
+    reason: str | None = None
+    is_told: bool = False
+
+
+class Following:
+    """Follows files to their end."""
+
+    def __init__(self, filing: Filing, store: Store, routes: Mapping[type[Any], Route]) -> None:
+        self._filing = filing
+        self._store = store
+        self._routes = routes
+        self._files: deque[_File] = deque()
+        self._seen = -1
+
+    def _follow(self, file: _File) -> None:
+        """From now on: nothing more comes of it."""
+        self._files.append(file)
+        self._seen = -1
+
+    def _items(self, record: Any) -> Iterable[tuple[str, Key]]:
+        route = self._routes[type(record)]
+        return ((taker, route.key_of(record)) for taker in route.takers)
+
+    async def run(self) -> None:
+        """File what has ended, for as long as the run is on."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY)
+            await self.look()
+
+    async def look(self) -> None:
+        """File what has ended by now."""
+        if self._seen == self._store.changes:
+            return
+        self._seen = self._store.changes  # before the first look: what is committed or followed meanwhile comes next
+        for _ in range(-(-len(self._files) // _PAGE)):
+            page = [self._files.popleft() for _ in range(min(_PAGE, len(self._files)))]
+            self._files.extend(page)  # until it is known better: a cancelled look loses none
+            ended = await self._ended(page)
+            if ended:
+                filed = await to_thread.run_sync(self._file, ended)
+                self._files = deque(file for file in self._files if file not in filed)
+
+    async def _ended(self, page: Sequence[_File]) -> set[_File]:
+        wanted = {item for file in page for item in file.items}
+        states = await self._store.states(wanted) if wanted else {}
+        ended = set()
+        for file in page:
+            for item in list(file.items):
+                state, error = states.get(item, (State.DONE, None))
+                if state is State.PENDING:
+                    continue
+                file.items.discard(item)
+                if state is State.DEAD:
+                    file.reason = file.reason or f"{item[0]}: {error}"
+            if not file.items:
+                ended.add(file)
+        return ended
+
+    def _file(self, ended: Iterable[_File]) -> set[_File]:
+        """Move files; those for which that failed are left for the next look."""
+        filed = set()
+        for file in ended:
+            try:
+                self._filing.move(file.found, file.reason)
+                filed.add(file)
+            except OSError as error:
+                if not file.is_told:
+                    log.warning("file_not_moved", path=str(file.found.path), reason=str(error.strerror))
+                file.is_told = True
+        return filed
+
+
+class FilesInHand:
+    """What one source has in hand: between two files that it asks for, all that it gives is of the first."""
+
+    def __init__(self, following: Following) -> None:
+        self._following = following
+        self._file: _File | None = None
+        self._order: deque[_File | None] = deque()
+
+    def take(self, found: FoundFile) -> None:
+        self._file = _File(found)
+
+    def done(self) -> None:
+        """The source asks for the next file."""
+        file, self._file = self._file, None
+        if file is None:
+            return
+        file.is_read = True
+        if not file.records:
+            file.reason = "No record came of this file. The log says why, if it could not be read."
+        self._settle(file)
+
+    def read(self) -> None:
+        """The source gave a record."""
+        if self._file is not None:
+            self._file.records += 1
+            self._file.waiting += 1
+        self._order.append(self._file)
+
+    def admitted(self, records: Sequence[Any]) -> None:
+        """These records are durable: those that were read first, of those that were not told yet."""
+        for record in records:
+            file = self._order.popleft()
+            if file is not None:
+                file.items.update(self._following._items(record))
+                file.waiting -= 1
+                self._settle(file)
+
+    def refused(self, error: str) -> None:
+        """The record that is next cannot be stored."""
+        file = self._order.popleft()
+        if file is not None:
+            file.reason = file.reason or error
+            file.waiting -= 1
+            self._settle(file)
+
+    def _settle(self, file: _File) -> None:
+        if file.is_read and not file.waiting:
+            self._following._follow(file)
