@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from streamflow.errors import UsageError as UsageError
     from streamflow.errors import WorkspaceError as WorkspaceError
     from streamflow.http.client import Client as Client
-    from streamflow.http.client import Service as Service
+    from streamflow.http.service import Service as Service
     from streamflow.limits.retry import Retry as Retry
     from streamflow.limits.window import Window as Window
     from streamflow.sources.files import Inputs as Inputs
@@ -73,7 +73,8 @@ _HOMES = {
         "UsageError",
         "WorkspaceError",
     ),
-    "streamflow.http.client": ("Client", "Service"),
+    "streamflow.http.client": ("Client",),
+    "streamflow.http.service": ("Service",),
     "streamflow.limits.retry": ("Retry",),
     "streamflow.limits.window": ("Window",),
     "streamflow.sources.files": ("Inputs",),

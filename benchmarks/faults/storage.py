@@ -148,32 +148,35 @@ def few_descriptors(campaign: Campaign) -> Row:
     """64 open files at most, of which a user's code has taken all but a few for a while."""
     difference, workspace = Difference(), campaign.workspace()
     taken: list[int] = []
+    is_met = False
 
     def on_call(calls: int) -> None:
+        nonlocal is_met
         if calls == 5:
             try:
                 while True:
                     taken.append(os.open(os.devnull, os.O_RDONLY))
             except OSError:
-                taken and os.close(taken.pop())
-        elif calls == 15:
+                os.close(taken.pop())
+                is_met = True
+        elif calls == 25:
             while taken:
                 os.close(taken.pop())
 
     def work() -> dict[str, Any]:
         _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
-        return run(workspace, campaign.papers, Fire(on_call=on_call))
+        return {**run(workspace, campaign.papers, Fire(on_call=on_call)), "met": is_met}
 
     ended = forked(work, workspace.parent)
     must(ended.status == 0 or "Too many open files" in ended.wrong or "ulimit -n" in ended.wrong, "failed", ended)
     met = sum(count for error, count in ended.told.get("errors", {}).items() if "Too many open files" in error)
-    must(met > 0 or ended.status != 0, "the limit was never met", ended)
+    must(ended.status != 0 or ended.told["met"], "the limit was never met", ended)
     if ended.status:
         campaign.finish(workspace, campaign.papers, difference)
     else:
         campaign.compare(workspace, campaign.papers, difference)
-    return Row(met or 1, difference, "the same run goes on" if ended.status == 0 else "refused, then run again")
+    return Row(1 + met, difference, "the same run goes on" if ended.status == 0 else "refused, then run again")
 
 
 def clock_set(campaign: Campaign) -> Row:

@@ -6,7 +6,7 @@ from types import TracebackType
 from typing import Self
 
 from streamflow.engine.context import Context
-from streamflow.http.client import Service
+from streamflow.http.service import Service
 
 # The terms of use: at most one request in three seconds, and one connection at a time. They bind whoever downloads.
 SERVICE = Service("arxiv", "https://arxiv.org", rate=1, per=3, concurrency=1)

@@ -14,7 +14,7 @@ import msgspec
 
 from streamflow.engine.context import Context
 from streamflow.errors import NotFound, PermanentError
-from streamflow.http.client import Service
+from streamflow.http.service import Service
 
 # As `x-rate-limit-limit` and `x-concurrency-limit` told in November 2026 (announced in
 # https://doi.org/10.64000/wadve-3tj60): the public pool, and the polite one for callers who give an address.

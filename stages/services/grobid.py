@@ -21,7 +21,7 @@ from anyio import to_thread
 from streamflow.engine.context import Context
 from streamflow.errors import BadAnswer, Overloaded, PermanentError, ServiceError
 from streamflow.http.answers import Response
-from streamflow.http.client import Service
+from streamflow.http.service import Service
 
 BUSY_SECONDS = 5.0
 """How long to leave a busy server alone: "3-6 seconds for the processReferences service" (the service's manual)."""

@@ -16,7 +16,7 @@ import msgspec
 from streamflow.engine.context import Context
 from streamflow.errors import NotFound, Overloaded, PermanentError, ServiceError
 from streamflow.http.answers import Response
-from streamflow.http.client import Service
+from streamflow.http.service import Service
 
 
 def _judge(response: Response) -> ServiceError | None:

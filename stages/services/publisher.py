@@ -11,8 +11,8 @@ from yarl import URL
 
 from stages.services import arxiv
 from streamflow.engine.context import Context
-from streamflow.http.client import Service
 from streamflow.http.download import Downloaded, expect_pdf
+from streamflow.http.service import Service
 
 # Nobody publishes a limit for all hosts together, and no host speaks for the others, so there is no address. The
 # downloads under way are those of the stage's workers.

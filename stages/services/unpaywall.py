@@ -11,7 +11,7 @@ import structlog
 
 from streamflow.engine.context import Context
 from streamflow.errors import CredentialsRefused, PermanentError
-from streamflow.http.client import Service
+from streamflow.http.service import Service
 
 # "Please limit use to 100,000 calls per day": no limit a second is published. 10 a second is civil, and reaches
 # that number only after three hours.

@@ -10,7 +10,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,11 +19,11 @@ import structlog
 
 from streamflow.cli.output import count, give_json, tell
 from streamflow.cli.pipelines import registered
+from streamflow.cli.service import Service
 from streamflow.cli.stopping import by_stage, signals, tell_what_is_waited_for
 from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
-from streamflow.engine.reload import changes, take_over
 from streamflow.engine.run import Run
 from streamflow.errors import CredentialsRefused, ServiceError, Unavailable, UsageError
 from streamflow.events import (
@@ -55,7 +55,6 @@ from streamflow.observe import summary as reports
 from streamflow.observe.log import Log
 from streamflow.observe.progress import displayed
 from streamflow.observe.stats import Observer
-from streamflow.observe.systemd import Notices
 from streamflow.observe.words import duration
 from streamflow.settings import Settings, load_settings
 from streamflow.storage import inspect
@@ -135,25 +134,20 @@ class _Session:
         self._inputs = inputs
         self._workspace = workspace
         self._options = options
-        self._settings = settings
         self._log = opened
         self._run: Run | None = None
         self._limits: Registry | None = None
         self._signalled: str | None = None
         self._empty_sources = 0
         self._told_slow: set[tuple[type[Event], str]] = set()
-        self._notices = Notices()
-        self._beside: set[asyncio.Task[None]] = set()
-        self._ready = False
-        self._reloading = asyncio.Lock()
+        self._service = Service(pipeline, settings, self._read_settings, opened)
+        self._beside: list[asyncio.Task[None]] = []
 
     async def run(self) -> int:
         options = self._options
         task = asyncio.create_task(self._run_pipeline(), name="streamflow run")
-        with (
-            closing(self._notices),
-            signals(lambda name: self._stop(name, task), self._reload if self._options.watching else None),
-        ):
+        reload = self._service.reload if options.watching else None
+        with self._service, signals(lambda name: self._stop(name, task), reload):
             try:
                 summary = await task
             except asyncio.CancelledError:
@@ -179,6 +173,7 @@ class _Session:
     async def _run_pipeline(self) -> Summary:
         def started(run: Run, limits: Registry) -> None:
             self._run, self._limits = run, limits
+            self._service.started(run, limits)
             if self._signalled is not None:
                 run.stop(self._signalled)
 
@@ -196,14 +191,14 @@ class _Session:
 
         display = asyncio.Event()
         self._accompany(show(), "display")
-        if self._notices.wanted:
-            self._accompany(self._notices.signs_of_life(self._status), "signs of life")
+        self._accompany(self._service.signs_of_life(), "signs of life")
+        self._accompany(self._service.reloads(), "reloads")
         try:
             return await run_pipeline(
                 self._pipeline,
                 self._inputs,
                 workspace=self._workspace,
-                settings=self._settings,
+                settings=self._service.settings,
                 watching=self._options.watching,
                 sequential=self._options.sequential,
                 refresh=self._options.refresh,
@@ -213,55 +208,13 @@ class _Session:
                 started=started,
             )
         finally:
-            beside = list(self._beside)
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
+            for beside in self._beside:
+                beside.cancel()
+            await asyncio.gather(*self._beside, return_exceptions=True)
 
     def _accompany(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Let something go on beside the run, until its end."""
-        task = asyncio.create_task(work, name=f"streamflow {name}")
-        self._beside.add(task)
-        task.add_done_callback(self._beside.discard)
-
-    def _status(self) -> str:
-        """How it stands, in a line for the service manager."""
-        if self._run is None:
-            return "starting"
-        figures = self._run.figures().values()
-        done = sum(each.done + each.skipped for each in figures)
-        waiting = sum(each.queued + each.parked for each in figures)
-        dead = sum(each.dead for each in figures)
-        state = f"stopping ({self._signalled}): " if self._signalled is not None else ""
-        return f"{state}{sum(each.active for each in figures)} active, {waiting} waiting, {done} done, {dead} failed"
-
-    def _reload(self) -> None:
-        if self._ready and self._signalled is None:
-            self._accompany(self._reload_settings(), "reload")
-
-    async def _reload_settings(self) -> None:
-        """Take over what has changed in the settings, or leave everything as it is and say why."""
-        async with self._reloading:
-            run, limits = self._run, self._limits
-            assert run is not None  # noqa: S101 - it has started
-            assert limits is not None  # noqa: S101
-            self._notices.reloading()
-            try:
-                settings = await asyncio.to_thread(self._read_settings)
-                differ = changes(self._settings, settings)
-                take_over(run, limits, self._pipeline, settings)
-            except Exception as error:  # noqa: BLE001 - a pipeline's own function may be asked
-                log.warning("settings_refused", reason=str(error))
-                tell(f"The settings stay as they were: {error}")
-            else:
-                self._settings = settings
-                self._log.set_level(settings.log.level)
-                log.info("settings_reloaded", taken_over=differ.live, need_a_new_start=differ.waiting)
-                tell(f"Settings read again; changed: {', '.join(differ.live) or 'nothing'}.")
-                if differ.waiting:
-                    tell(f"A new start is needed for {', '.join(differ.waiting)}.")
-            finally:
-                self._notices.ready(self._status())
+        self._beside.append(asyncio.create_task(work, name=f"streamflow {name}"))
 
     def _read_settings(self) -> Settings:
         settings = load_settings(self._workspace, self._options.overrides)
@@ -314,6 +267,7 @@ class _Session:
         """An event of the run: a line in the log, and a word to the user where they need it now."""
         level, name = _line_for(event)
         getattr(log, level)(name, **asdict(event))
+        self._service.heard(event)
         if isinstance(event, SourceEnded) and not event.records:
             self._empty_sources += 1
         if isinstance(event, RecordRefused):
@@ -328,10 +282,6 @@ class _Session:
             error = self._run.error if self._run is not None else None
             code = _error_code(error) if error is not None else _signal_code(self._signalled or signal.SIGTERM.name)
             self._leave_after(event.grace + AT_ONCE, event.reason, code)
-            self._notices.stopping(f"finishing {by_stage(event.active) or 'nothing'}, for at most {event.grace:g} s")
-        if isinstance(event, RunStarted):
-            self._ready = True
-            self._notices.ready(self._status())
         if self._options.quiet:
             return
         if isinstance(event, LoopBlocked | StageStuck):

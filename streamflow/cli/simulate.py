@@ -122,7 +122,7 @@ def scaled_limits(pipelines: Iterable[Pipeline], environment: Mapping[str, str],
     if scale == 1:
         return {}
 
-    from streamflow.http.client import Service
+    from streamflow.http.service import Service
 
     modules = {sys.modules[kind.__module__] for pipeline in pipelines for kind in pipeline.resources}
     found: dict[str, float] = {}

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # a worker process imports this module and needs none of these
     import aiohttp
 
-    from streamflow.http.client import Client, Service
+    from streamflow.http.client import Client
     from streamflow.http.download import Downloader
+    from streamflow.http.service import Service
     from streamflow.limits.allowance import Allowance
     from streamflow.limits.limit import Limit
     from streamflow.limits.registry import Registry

@@ -10,7 +10,7 @@ from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.stage import Stage
 from streamflow.events import Event, ItemDied, ItemRetried, LimitPaused
-from streamflow.http.client import Service
+from streamflow.http.service import Service
 from streamflow.sources.files import Inputs
 from tests.engine.flows import AT_ONCE, Number, Result, flow, play_virtual
 

@@ -12,7 +12,7 @@ from streamflow.engine.context import Context
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.stage import Stage
-from streamflow.http.client import Service
+from streamflow.http.service import Service
 from streamflow.limits.limit import Limit
 from streamflow.limits.window import Window
 from streamflow.sources.files import Inputs

@@ -15,8 +15,9 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from streamflow.http import addresses
-from streamflow.http.client import Client, Service, open_session
+from streamflow.http.client import Client, open_session
 from streamflow.http.download import Downloader
+from streamflow.http.service import Service
 from streamflow.limits.limit import Limit
 from tests.http.serving import serving
 
