@@ -16,10 +16,11 @@ import asyncio
 import gc
 import os
 import random
+import sqlite3
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, contextmanager
+from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -222,8 +223,15 @@ async def _look(made: int, workspace: Path) -> Day:
         await asyncio.sleep(0.02)
     descriptors, tasks = (min(figures) for figures in zip(*looks, strict=True))
     threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith(_POOLS)]
-    memory, size = await asyncio.to_thread(lambda: (_memory(), (workspace / DATABASE).stat().st_size))
+    memory, size = await asyncio.to_thread(lambda: (_memory(), _size(workspace / DATABASE)))
     return Day(made, memory, descriptors, tasks, len(threads), size / made)
+
+
+def _size(database: Path) -> int:
+    """Bytes, those included that are not yet moved from the log of writes into the file."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        ((pages,), (page,)) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+        return int(pages * page)
 
 
 def _memory() -> float:
