@@ -1,0 +1,281 @@
+"""A week of the daemon in minutes:  python -m benchmarks.week [--files N] [--days N]
+
+Real files come into a real folder: by atomic rename, in bursts, growing, renamed and deleted midway. A real daemon
+(its lock, journal, notifications, moves to `processed` and `failed`, finalizers, reloads) works on them in this
+process. Only its periods are shorter: a file is whole, a folder is scanned again and a pipeline is quiet after a
+hundredth of the time or so.
+
+After each day the process is looked at: memory, descriptors, tasks, threads, and the database's bytes for each item.
+Exits 1 when one of them grows from the second day to the last, or when a file is lost.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import gc
+import os
+import random
+import sqlite3
+import sys
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
+from contextlib import aclosing, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from time import perf_counter
+
+from streamflow import Inputs, Pipeline, Reader, Reject, RetryLater, Skip, Stage, record, run_pipeline
+from streamflow.engine import following, run
+from streamflow.engine.reload import take_over
+from streamflow.engine.run import Run
+from streamflow.limits.registry import Registry
+from streamflow.settings import Settings
+from streamflow.storage import DATABASE
+
+FILES, DAYS, SEED = 20_000, 7, 11
+BURST = 250
+"""Files that come at once."""
+GROWTH_MB, GROWTH_BYTES = 4.0, 0.05
+"""What may be more on the last day than on the second: megabytes of memory, and a share of the bytes of an item."""
+GROWTH_DESCRIPTORS = 3
+"""SQLite keeps a closed descriptor for the next reader while another one holds a lock: as many as read at once."""
+_POOLS = ("AnyIO worker thread", "asyncio_")
+"""Begin the names of threads that come and go with the work, up to a number that is set."""
+SETTINGS = {
+    "watch": {"quiet": 0.01, "rescan": 0.3, "processed": "processed", "failed": "failed"},
+    "storage": {"synchronous": "NORMAL"},
+}
+
+
+@record(key="name")
+class Note:
+    name: str
+    text: str
+
+
+@record(key="word", table="words")
+class Word:
+    word: str
+
+
+@record(key="name", table="notes")
+class Length:
+    name: str
+    length: int
+
+
+async def notes(inputs: Inputs) -> AsyncIterator[Note]:
+    """The texts of the files."""
+    async with aclosing(inputs.files((".txt",))) as files:
+        async for file in files:
+            yield Note(file.name, await asyncio.to_thread(_text, file.open))
+
+
+def _text(open_file: Callable[[], object]) -> str:
+    with open_file() as file:  # type: ignore[attr-defined]
+        return str(file.read().decode())
+
+
+_retried: set[str] = set()
+
+
+async def measure(note: Note) -> tuple[Length, Word]:
+    """Some are tried twice, some are not wanted, some never work."""
+    kind = int(note.name[1:6]) % 100
+    if kind == 1:
+        raise Reject("it never works")
+    if kind == 2:
+        raise Skip("not wanted")
+    if kind == 3 and note.name not in _retried:
+        _retried.add(note.name)
+        raise RetryLater("the other side is busy", delay=0.05)
+    _retried.discard(note.name)
+    await asyncio.sleep(0)
+    return Length(note.name, len(note.text)), Word(f"word {kind}")
+
+
+async def count(word: Word) -> None:
+    """An end."""
+
+
+async def summarize(*, reader: Reader) -> None:
+    """A finalizer, as often as it goes quiet."""
+    await reader.records(Word)
+
+
+pipeline = Pipeline("week", sources=[notes], stages=[Stage(measure, workers=8), Stage(count)], finalizers=[summarize])
+
+
+@dataclass(frozen=True)
+class Day:
+    """The process after a day. `memory` is in megabytes (of 10**6 bytes), `database` in bytes for each file."""
+
+    files: int
+    memory: float
+    descriptors: int
+    tasks: int
+    threads: int
+    database: float
+
+
+def grown(days: Sequence[Day]) -> list[str]:
+    """What grew from the second day to the last: the first warms up."""
+    early, late = days[min(1, len(days) - 2)], days[-1]
+    found = [
+        f"{name} grew from {getattr(early, name)} to {getattr(late, name)}"
+        for name, more in (("descriptors", GROWTH_DESCRIPTORS), ("tasks", 0), ("threads", 0))
+        if getattr(late, name) > getattr(early, name) + more
+    ]
+    if late.memory > early.memory + GROWTH_MB:
+        found.append(f"memory grew from {early.memory:.1f} to {late.memory:.1f} MB")
+    if late.database > early.database * (1 + GROWTH_BYTES):
+        found.append(f"the database grew from {early.database:.0f} to {late.database:.0f} bytes for each file")
+    return found
+
+
+async def week(folder: Path, files: int = FILES, days: int = DAYS, *, seed: int = SEED) -> AsyncGenerator[Day]:
+    """Live through it; a look at the process after each day. Raises AssertionError when a file is lost."""
+    inbox, workspace = folder / "inbox", folder / "workspace"
+    inbox.mkdir()
+    workspace.mkdir()
+    runs: list[tuple[Run, Registry]] = []
+    settings = Settings.model_validate(SETTINGS)
+    with _hurried():
+        running = asyncio.create_task(
+            run_pipeline(
+                pipeline,
+                [str(inbox)],
+                workspace=workspace,
+                settings=settings,
+                watching=True,
+                started=lambda run, limits: runs.append((run, limits)),
+            )
+        )
+        try:
+            chance, made = random.Random(seed), 0
+            for day in range(days):
+                until = files * (day + 1) // days
+                while made < until:
+                    burst = range(made, min(until, made + BURST))
+                    await asyncio.to_thread(_arrive, inbox, burst, chance)
+                    made = burst.stop
+                    await _settled(inbox, running)
+                take_over(*runs[0], pipeline, settings)
+                await asyncio.sleep(3 * run.QUIET)  # the finalizers run
+                yield await _look(made, workspace)
+            assert _filed(inbox) == made, "a file was lost"
+        finally:
+            if runs:
+                runs[0][0].stop("the week is over")
+            await running
+
+
+def _arrive(inbox: Path, numbers: Sequence[int], chance: random.Random) -> None:
+    """A burst of files: some grow, some are renamed, some come and go before they are whole."""
+    growing = []
+    for number in numbers:
+        name, text = f"n{number:05}.txt", f"note {number} " * chance.randint(1, 40)
+        match chance.randrange(20):
+            case 0:
+                growing.append((inbox / name, text))
+                (inbox / name).write_text(text[:5])
+            case 1:
+                (inbox / f"before-{name}").write_text(text)
+                (inbox / f"before-{name}").rename(inbox / name)
+            case 2:
+                (inbox / f"x{number:05}.txt").write_text("gone before it is whole")
+                (inbox / f"x{number:05}.txt").unlink()
+                (inbox / name).write_text(text)
+            case _:
+                (inbox / f".{name}").write_text(text)
+                (inbox / f".{name}").rename(inbox / name)
+    for path, text in growing:
+        with path.open("a") as file:  # perhaps it was taken meanwhile, and comes again
+            file.write(text[5:])
+
+
+async def _settled(inbox: Path, running: asyncio.Task[object]) -> None:
+    """Until all files have been moved."""
+    while await asyncio.to_thread(_waiting, inbox):
+        assert not running.done(), "the daemon has ended"
+        await asyncio.sleep(0.05)
+
+
+def _waiting(inbox: Path) -> bool:
+    with os.scandir(inbox) as entries:
+        return any(entry.is_file() for entry in entries)
+
+
+def _filed(inbox: Path) -> int:
+    places = (inbox / "processed", inbox / "failed")
+    names = {name[:6] for place in places for name in os.listdir(place) if name.endswith(".txt")}
+    return len(names)
+
+
+async def _look(made: int, workspace: Path) -> Day:
+    """The least of several looks: what is opened, or begun, for a moment only is not counted."""
+    gc.collect()
+    looks = []
+    for _ in range(20):
+        looks.append((len(os.listdir("/proc/self/fd")), len(asyncio.all_tasks())))
+        await asyncio.sleep(0.02)
+    descriptors, tasks = (min(figures) for figures in zip(*looks, strict=True))
+    threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith(_POOLS)]
+    memory, size = await asyncio.to_thread(lambda: (_memory(), _size(workspace / DATABASE)))
+    return Day(made, memory, descriptors, tasks, len(threads), size / made)
+
+
+def _size(database: Path) -> int:
+    """Bytes, those included that are not yet moved from the log of writes into the file."""
+    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
+        ((pages,), (page,)) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
+        return int(pages * page)
+
+
+def _memory() -> float:
+    return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+@contextmanager
+def _hurried() -> Iterator[None]:
+    """Shorten the engine's own periods."""
+    before = following.LOOK_EVERY, run.QUIET
+    following.LOOK_EVERY, run.QUIET = 0.02, 0.05
+    try:
+        yield
+    finally:
+        following.LOOK_EVERY, run.QUIET = before
+
+
+async def _live(files: int, days: int) -> int:
+    lived: list[Day] = []
+    with TemporaryDirectory(prefix="streamflow-week-") as folder:
+        started = perf_counter()
+        print(f"{'day':>3} {'files':>7} {'memory':>9} {'descriptors':>12} {'tasks':>6} {'threads':>8} {'database':>14}")
+        async with aclosing(week(Path(folder), files, days)) as passing:
+            async for day in passing:
+                lived.append(day)
+                print(
+                    f"{len(lived):>3} {day.files:>7,} {day.memory:>6.1f} MB {day.descriptors:>12} {day.tasks:>6} "
+                    f"{day.threads:>8} {day.database:>6,.0f} B/file",
+                    flush=True,
+                )
+        print(f"{perf_counter() - started:.0f} s, seed {SEED}; every file is in processed or failed")
+    problems = grown(lived)
+    print("\n".join(problems) or "nothing grew")
+    return int(bool(problems))
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Live through a week, or less."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.week", description="A week of the daemon in minutes.")
+    parser.add_argument("--files", type=int, default=FILES, help=f"how many files come in all ({FILES:,})")
+    parser.add_argument("--days", type=int, default=DAYS, help=f"looks at the process, at least 2 ({DAYS})")
+    given = parser.parse_args(arguments)
+    return asyncio.run(_live(given.files, max(2, given.days)))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
