@@ -97,7 +97,6 @@ class Breaker:
     def _judge_probe(self, outcome: Outcome, now: float) -> None:
         if outcome is Outcome.UNKNOWN:  # cancelled, say: the next one probes at once
             self._enter(Phase.OPEN)
-            self._until = now
         elif outcome.failed:
             self._open(now)
         else:
