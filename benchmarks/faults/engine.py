@@ -17,6 +17,7 @@ from benchmarks.faults.pipeline import CALLS, Catalogue, Simulated, pipeline
 from benchmarks.faults.relay import Relay, dripping
 from streamflow import failpoints
 from streamflow.engine.launch import DATABASE, run_pipeline
+from streamflow.errors import Unavailable
 from streamflow.events import Event, ItemDied, ItemRetried
 from streamflow.storage import inspect
 
@@ -33,7 +34,7 @@ class Fire:
     seed: int = 0
     url: str = "http://127.0.0.1:{}"
     is_dripping: bool = False
-    attempts: int = 30
+    outage: float = 900.0
     on_call: Callable[[int], None] = lambda calls: None
 
 
@@ -61,10 +62,17 @@ def run(workspace: Path, papers: int, fire: Fire = CALM) -> dict[str, Any]:
                 port, injected = int(served.url.rpartition(":")[2]), served.faults.injected
                 relay = await stack.enter_async_context(dripping(port)) if fire.is_dripping else None
                 os.environ[_URL] = fire.url.format(relay.port if relay else port)
-            summary = await run_pipeline(pipeline(papers, attempts=fire.attempts), workspace=workspace, hook=note)
-            if summary.error is not None:
+            os.environ["STREAMFLOW_OUTAGE"] = str(fire.outage)
+            summary = await run_pipeline(pipeline(papers), workspace=workspace, hook=note)
+            if summary.error is not None and not isinstance(summary.error, Unavailable):
                 raise summary.error
-        return {"events": events, "errors": errors, "injected": injected, "dripped": relay.too_slow if relay else 0}
+        return {
+            "events": events,
+            "errors": errors,
+            "injected": injected,
+            "dripped": relay.too_slow if relay else 0,
+            "gave_up": summary.error is not None,
+        }
 
     return asyncio.run(main())
 

@@ -109,12 +109,12 @@ async def download(work: Work, *, context: Context) -> Download:
     return Download(work.work, stored.path, stored.sha256)
 
 
-def pipeline(papers: int, *, attempts: int = 30) -> Pipeline:
+def pipeline(papers: int) -> Pipeline:
     async def some_papers(inputs: Inputs) -> AsyncIterator[Paper]:
         for n in range(papers):
             yield Paper(n)
 
-    retry = Retry(attempts, base=0.01, cap=0.05)
+    retry = Retry(30, base=0.01, cap=0.05)
     return Pipeline(
         "campaign",
         sources=[some_papers],
