@@ -24,7 +24,7 @@ from streamflow.errors import WorkspaceError, WorkspaceLocked
 
 FILE_NAME = "streamflow.lock"
 _LONGEST = 4096
-_TODO = {
+_ADVICE = {
     errno.EROFS: "Mount its file system for writing",
     errno.ENOSPC: "Make room on its disk",
     errno.EDQUOT: "Make room in your quota",
@@ -93,9 +93,9 @@ class WorkspaceLock:
         except FileExistsError as error:
             raise WorkspaceError(f"{workspace} is a file; a workspace is a folder. Choose another (-w).") from error
         except OSError as error:
-            todo = _TODO.get(error.errno or 0, "Change its permissions")
+            advice = _ADVICE.get(error.errno or 0, "Change its permissions")
             raise WorkspaceError(
-                f"The workspace {workspace} cannot be written to: {error.strerror}. {todo}, or choose another"
+                f"The workspace {workspace} cannot be written to: {error.strerror}. {advice}, or choose another"
                 " workspace (-w)."
             ) from error
 

@@ -14,6 +14,7 @@ import contextlib
 import json
 import signal
 import time
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -74,7 +75,7 @@ class Reply:
         return cls(status, value.encode(), content_type)
 
 
-class Simulator:
+class Simulator(ABC):
     """The base of all simulators. `latency` is in seconds a request; `faults` is written as in `faults.py`;
     `scale` multiplies the published rates (not the concurrency); `clock` is what the windows are measured by.
 
@@ -134,8 +135,9 @@ class Simulator:
         seconds."""
         return Reply.json({"error": "Too many requests"}, 429, {"Retry-After": str(max(1, round(wait)))})
 
+    @abstractmethod
     def answer(self, call: Call, key: str) -> Reply:
-        raise NotImplementedError
+        """What the service answers to a call within its allowance."""
 
     # Life
 
