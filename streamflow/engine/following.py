@@ -53,6 +53,7 @@ class Following:
         self._routes = routes
         self._files: deque[_File] = deque()
         self._seen = -1
+        self._looking = asyncio.Lock()
 
     def _follow(self, file: _File) -> None:
         """From now on: nothing more comes of it."""
@@ -70,17 +71,18 @@ class Following:
             await self.look()
 
     async def look(self) -> None:
-        """File what has ended by now."""
-        if self._seen == self._store.changes:
-            return
-        self._seen = self._store.changes  # before the first look: what is committed or followed meanwhile comes next
-        for _ in range(-(-len(self._files) // _PAGE)):
-            page = [self._files.popleft() for _ in range(min(_PAGE, len(self._files)))]
-            self._files.extend(page)  # until it is known better: a cancelled look loses none
-            ended = await self._ended(page)
-            if ended:
-                filed = await to_thread.run_sync(self._file, ended)
-                self._files = deque(file for file in self._files if file not in filed)
+        """File what has ended by now. Who looks while another does waits for what that one finds."""
+        async with self._looking:
+            if self._seen == self._store.changes:
+                return
+            self._seen = self._store.changes  # first: what is committed or followed meanwhile comes next
+            for _ in range(-(-len(self._files) // _PAGE)):
+                page = [self._files.popleft() for _ in range(min(_PAGE, len(self._files)))]
+                self._files.extend(page)  # until it is known better: a cancelled look loses none
+                ended = await self._ended(page)
+                if ended:
+                    filed = await to_thread.run_sync(self._file, ended)
+                    self._files = deque(file for file in self._files if file not in filed)
 
     async def _ended(self, page: Sequence[_File]) -> set[_File]:
         wanted = {item for file in page for item in file.items}

@@ -19,6 +19,8 @@ from streamflow.errors import Reject, RetryLater, Skip
 from streamflow.limits.retry import Retry
 from streamflow.record import record
 from streamflow.sources.files import Inputs
+from streamflow.sources.filing import Filing
+from streamflow.sources.walk import FoundFile, file_stat
 from streamflow.sources.watch import Pace
 from streamflow.storage.memory import MemoryStore
 from streamflow.storage.sqlite import SqliteStore
@@ -180,6 +182,22 @@ async def test_what_ends_in_the_grace_period_is_filed_before_the_end(tmp_path: P
 
     await watch(folder, SqliteStore(tmp_path / "streamflow.db"), work, enough)
     assert tree(folder) == {"processed/slow.txt"}
+
+
+@pytest.mark.asyncio
+async def test_who_looks_while_another_does_waits_for_what_that_one_files(tmp_path: Path) -> None:
+    """Else a run that stops while it looks would be over before the file is in its place."""
+    write(tmp_path, empty="")
+    path = tmp_path / "empty.txt"
+    followed = following.Following(Filing(tmp_path, "processed", "failed"), MemoryStore(), {})
+    in_hand = following.FilesInHand(followed)
+    in_hand.take(FoundFile(path, path.name, tmp_path, file_stat(path.stat())))
+    in_hand.done()
+    looking = asyncio.create_task(followed.look())
+    await asyncio.sleep(0)
+    await followed.look()
+    assert (tmp_path / "failed" / "empty.txt").exists()
+    await looking
 
 
 @pytest.mark.asyncio
