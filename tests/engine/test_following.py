@@ -153,7 +153,7 @@ async def test_what_ended_before_the_move_is_moved_by_the_next_start(tmp_path: P
     def ended() -> int:
         if not database.exists():
             return 0
-        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True)) as connection:
+        with closing(sqlite3.connect(f"file:{database}?mode=ro", uri=True, timeout=0)) as connection:
             try:
                 return int(
                     connection.execute("SELECT count(*) FROM streamflow_items WHERE state <> 'pending'").fetchone()[0]
