@@ -97,11 +97,12 @@ class Pool:
         clock, call, deadline = self._clock, self._call, slot.deadline
         take, ways, ends, finish = self.channel.take, self._ways, self._ends, self._store.finish
         durable, places, place, sign = self._durable, self._places, slot.place, self._sign
+        breathe_at = 0.0
         while not self.stopping:
             item = take() if lone is None else lone
             if item is None:
                 item = await self.channel.get()
-                slot.breathe_at = clock() + BREATH
+                breathe_at = clock() + BREATH
             slot.items = (item,)
             now = clock()
             deadline.at = now + self._timeout
@@ -140,9 +141,9 @@ class Pool:
             slot.items = ()
             if lone is not None:
                 return
-            if now > slot.breathe_at:
+            if now > breathe_at:
                 await asyncio.sleep(0)
-                slot.breathe_at = clock() + BREATH
+                breathe_at = clock() + BREATH
 
     async def _work_special(self, slot: Slot, handle: Handle) -> None:
         while not self.stopping:

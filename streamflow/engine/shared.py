@@ -35,7 +35,6 @@ class Slot:
     """
 
     __slots__ = (
-        "breathe_at",
         "deadline",
         "expired",
         "items",
@@ -57,7 +56,6 @@ class Slot:
         self.expired = False
         self.told_stuck = False
         self.waiting: str | None = None
-        self.breathe_at = 0.0
 
 
 @dataclass

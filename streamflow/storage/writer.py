@@ -6,9 +6,11 @@ is taken on the connection's own thread when its transaction begins, and the nex
 runs: so the disk does not wait while the loop tells a group's waiters, and groups are as large as they can be.
 
 If a group fails, its completions are tried one by one, so that only the one at fault is refused. If the disk is full,
-or another program has locked the database, the group is kept and tried again until it can be written. Nothing else
-writes, and nothing but the writer awaits its connection: a cancelled aiosqlite call still runs, so no caller that can
-be cancelled may hold one.
+or another program has locked the database, the group is kept and tried again until it can be written.
+
+Nothing else writes. Other changes (`transact`, `keep`, `finalized`) go between two groups, on the same thread and in
+the order in which they were asked for. One whose caller is cancelled is made all the same, because a call that was
+handed to that thread cannot be called back.
 """
 
 from __future__ import annotations
