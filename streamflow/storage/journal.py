@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamflow.record import RecordType, record_type
-from streamflow.storage.parents import Emitted, Parents, Past, encode, listed
+from streamflow.storage.parents import Emitted, Parents, Past, listed, listed_alone
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import Completion, Difference, Item, State
 from streamflow.storage.tables import Table, key_text, to_text
@@ -233,20 +233,25 @@ class Journal:
         error = completion.error
         if error is not None:
             error = to_text(error[:MAX_ERROR])
-        started, ended = item.started or None, completion.ended or None
-        settle = (completion.state.value, item.attempts, started, ended, completion.due, error)
+        state, started, ended = completion.state, item.started or None, completion.ended or None
         entry.item = item.id
-        if completion.state is State.DONE or completion.state is State.SKIPPED:
-            entry.how, entry.settle = _END, (*settle, self._list(entry), item.id)
+        if state is State.DONE or state is State.SKIPPED:
+            emitted = self._list(entry)
+            entry.how = _END
+            entry.settle = (state.value, item.attempts, started, ended, completion.due, error, emitted, item.id)
         else:
             entry.how = _STREAM if entry.children or entry.rows else _STAY
-            entry.settle = (*settle, item.id)
+            entry.settle = (state.value, item.attempts, started, ended, completion.due, error, item.id)
 
     def _list(self, entry: Entry) -> str | None:
-        if len(entry.children) == 1 and not entry.rows:  # by far the commonest
-            ((child, values),) = entry.children
-            return encode({self._names[child.stage]: [values[1]]}).decode()
-        return listed(self._emitted(entry))
+        children, rows = entry.children, entry.rows
+        if len(children) + len(rows) != 1:
+            return listed(self._emitted(entry)) if children or rows else None
+        if children:
+            ((child, values),) = children
+            return listed_alone((self._names[child.stage], values[1]))
+        ((table, row, _),) = rows
+        return listed_alone(table.emitted(row))
 
     def _emitted(self, entry: Entry) -> Collection[Emitted]:
         children = [(self._names[child.stage], values[1]) for child, values in entry.children]

@@ -48,7 +48,7 @@ _STREAMS = "SELECT 1 FROM streamflow_streamed WHERE item = ? LIMIT 1"
 _FORGET = "DELETE FROM streamflow_streamed WHERE item = ? AND record = ? AND key = ?"
 _ITEM = "SELECT id, state FROM streamflow_items WHERE stage = ? AND key = ?"
 
-encode = msgspec.json.encode
+_encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder(dict[str, list[str]]).decode
 
 
@@ -68,7 +68,13 @@ def listed(emitted: Iterable[Emitted]) -> str | None:
     by_type: dict[str, list[str]] = {}
     for record, key in emitted:
         by_type.setdefault(record, []).append(key)
-    return encode(by_type).decode() if by_type else None
+    return _encode(by_type).decode() if by_type else None
+
+
+def listed_alone(emitted: Emitted) -> str:
+    """The list of one record, by far the commonest. A type's name is an identifier: JSON holds it as it is."""
+    record, key = emitted
+    return f'{{"{record}":[{_encode(key).decode()}]}}'
 
 
 def read_list(text: str | None) -> set[Emitted]:
