@@ -10,9 +10,8 @@ import asyncio
 import sys
 import threading
 import time
-from collections import Counter
+from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -21,7 +20,11 @@ from streamflow.engine.shared import Slot
 from streamflow.events import Hook, LoopBlocked
 
 EVERY = 0.05
-"""Seconds between two looks, and by which the loop may be late before it is taken to be blocked."""
+"""Seconds between two looks at a loop that is late, and by which it may be late before it is taken to be blocked."""
+
+CALM = 0.5
+"""Seconds between two looks at a loop that is on time. A look costs such a loop about 5 ms: a thread that asks for the
+interpreter is woken, in vain, at each of the loop's steps, until the interpreter's switch interval has passed."""
 
 BLOCKED_AFTER = 1.0
 """Seconds for which one task may hold the loop before it is told."""
@@ -32,21 +35,13 @@ MAX_FRAMES = 32
 _OURS = str(Path(__file__).parents[1])
 
 
-@dataclass(slots=True)
-class Looks:
-    """How often it was looked, and how often a function held the loop then, by the worker that had called it."""
-
-    number: int = 0
-    held: Counter[Slot] = field(default_factory=Counter)
-
-
 class HolderWatch:
     """Looks at the running loop for as long as its block lasts."""
 
     def __init__(self, slots: Sequence[Slot], hook: Hook) -> None:
         self._slots = slots
         self._hook = hook
-        self._looks = Looks()
+        self._held: deque[tuple[Slot, float]] = deque()
         self._due = float("inf")
         self._over = threading.Event()
 
@@ -63,24 +58,29 @@ class HolderWatch:
         self._over.set()
         self._thread.join()
 
-    def back_in(self, seconds: float) -> Looks:
-        """To be called on the loop, which will be back in so many seconds. Gives the looks since the last time."""
-        looks, self._looks = self._looks, Looks()
+    def back_in(self, seconds: float) -> list[tuple[Slot, float]]:
+        """To be called on the loop, which will be back in so many seconds.
+
+        Gives for how many seconds a function was seen to hold the loop, with the worker that had called it. One look
+        stands for the time since the look before it.
+        """
         self._due = time.monotonic() + seconds
-        return looks
+        return [self._held.popleft() for _ in range(len(self._held))]
 
     def _watch(self) -> None:
         holder: asyncio.Task[Any] | None = None
-        times = 0
-        while not self._over.wait(EVERY):
+        times, pause, last = 0, CALM, time.monotonic()
+        while not self._over.wait(pause):
+            now = time.monotonic()
+            passed, last = now - last, now
             task = asyncio.current_task(self._loop)
             frame = sys._current_frames().get(self._loop_thread)
-            looks = self._looks
-            looks.number += 1
             slot = next((slot for slot in self._slots if slot.task is task and slot.items), None)
             if slot is not None and frame is not None and not frame.f_code.co_filename.startswith(_OURS):
-                looks.held[slot] += 1
-            blocked = task is not None and time.monotonic() > self._due + EVERY
+                self._held.append((slot, passed))
+            late = now > self._due + EVERY
+            pause = EVERY if late else CALM
+            blocked = late and task is not None
             times = times + 1 if blocked and task is holder else int(blocked)
             holder = task
             # Counted by looks, not by the clock: they stop with the process, when that is suspended.

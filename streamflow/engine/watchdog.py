@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 from streamflow.deadline import NEVER
-from streamflow.engine.holder import MAX_FRAMES, HolderWatch, Looks
+from streamflow.engine.holder import CALM, MAX_FRAMES, HolderWatch
 from streamflow.engine.shared import Slot
 from streamflow.events import Hook, StageStuck
 
@@ -34,6 +34,7 @@ class Watchdog:
         self._at = at
         self._tick = tick
         self._expired_at: dict[Slot, float] = {}
+        self._held: defaultdict[Slot, float] = defaultdict(float)
         self.looks: dict[str, dict[str, float]] = {slot.stage: defaultdict(float) for slot in slots}
 
     async def watch(self) -> None:
@@ -50,17 +51,23 @@ class Watchdog:
                 for slot in self._slots:
                     self._look(slot, now)
 
-    def _count(self, seconds: float, seen: Looks) -> None:
-        """Count the time since the last look. What `seen` holds was seen by another thread meanwhile."""
-        holds = sum(seen.held.values())
-        late = max(0.0, seconds - self._tick) if holds else 0.0
+    def _count(self, seconds: float, seen: Iterable[tuple[Slot, float]]) -> None:
+        """Count the time since the last look. What `seen` holds was seen by another thread meanwhile.
+
+        A single look of that thread may stand for more than this time: the rest is counted the next times.
+        """
+        for slot, more in seen:
+            self._held[slot] += more
+        held = sum(self._held.values())
+        late = max(0.0, seconds - self._tick) if held else 0.0
         for slot in self._slots:
             at, looks = self._at(slot), self.looks[slot.stage]
-            if not holds:
+            if not held:
                 looks[at] += seconds
                 continue
-            own = seconds * seen.held[slot] / seen.number
-            others = min(seconds - own, late * (holds - seen.held[slot]) / holds)
+            own = min(seconds, self._held[slot])
+            others = min(seconds - own, late * (held - self._held[slot]) / held)
+            self._held[slot] = min(CALM, self._held[slot] - own)
             slot.deadline.at += others  # it could not run; neither could what it waits for be seen to end
             looks["holding the loop"] += own
             looks["loop" if slot.items else at] += others

@@ -21,6 +21,7 @@ PATIENCE = 30.0
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     monkeypatch.setattr(holder, "EVERY", 0.01)
+    monkeypatch.setattr(holder, "CALM", 0.02)
     monkeypatch.setattr(holder, "BLOCKED_AFTER", 0.1)
     return threading.Event()
 
@@ -77,12 +78,12 @@ async def test_time_for_which_another_held_the_loop_is_not_counted_as_work(named
     async def blocks(middle: Middle) -> Result:
         await at_work.wait()
         assert named.wait(PATIENCE)
+        threading.Event().wait(0.5)  # holds the loop for longer than the other may take
         asyncio.get_running_loop().call_later(0.05, done.set)  # after the watchdog has looked
         return Result(middle.n)
 
     def heard(event: Event) -> None:
         if isinstance(event, LoopBlocked):
-            time.sleep(0.5)
             named.set()
 
     stages = [Stage(waits, workers=2, timeout=0.4, retry=ONCE), Stage(blocks, retry=ONCE)]
