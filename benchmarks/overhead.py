@@ -20,7 +20,7 @@ PEER_WORKERS = 4
 
 def run(quick: bool, *, items: int | None = None, rounds: int | None = None) -> Iterator[Result]:
     """Yields a line per kind of stage and count of workers, then the peers."""
-    items = items or (10_000 if quick else 20_000)
+    items = items or 20_000
     rounds = rounds or (5 if quick else 9)
     for what, functions in (("no-op", NO_OP), ("sleep(0)", YIELDING)):
         for workers in (1, 4, 16):

@@ -37,6 +37,8 @@ Key = str | int
 MergeRule = Callable[[Any, Any], Any]
 
 _IMMUTABLE = (tuple, frozenset)
+PLAIN = frozenset({str, int, float, bool, bytes, type(None)})
+"""Types whose values a database and JSON hold as they are."""
 _SCALARS = (str, int, float, bool, bytes, type(None), datetime, date, time, timedelta, UUID, Decimal)
 
 
@@ -318,12 +320,19 @@ def _fits_function(hints: Mapping[str, Any]) -> Callable[[tuple[Any, ...]], bool
     if not all(map(_is_of_scalars, hints.values())):
         return lambda values: False
     shape = msgspec.defstruct("_Shape", list(hints.items()), array_like=True, gc=False)
+    are_plain = all(set(members(hint)) <= PLAIN for hint in hints.values())
+    known: set[tuple[type[Any], ...]] = set()  # of plain fields the types decide, and they are few
 
     def fits(values: tuple[Any, ...]) -> bool:
+        kinds = tuple(map(type, values))
+        if kinds in known:
+            return True
         try:
             msgspec.convert(values, shape, builtin_types=(bytes,))
         except msgspec.ValidationError:
             return False
+        if are_plain:
+            known.add(kinds)
         return True
 
     return fits

@@ -234,24 +234,25 @@ class Journal:
         if error is not None:
             error = to_text(error[:MAX_ERROR])
         state, started, ended = completion.state, item.started or None, completion.ended or None
+        name = state._value_  # in a third of the time of `value`
         entry.item = item.id
         if state is State.DONE or state is State.SKIPPED:
             emitted = self._list(entry)
             entry.how = _END
-            entry.settle = (state.value, item.attempts, started, ended, completion.due, error, emitted, item.id)
+            entry.settle = (name, item.attempts, started, ended, completion.due, error, emitted, item.id)
         else:
             entry.how = _STREAM if entry.children or entry.rows else _STAY
-            entry.settle = (state.value, item.attempts, started, ended, completion.due, error, item.id)
+            entry.settle = (name, item.attempts, started, ended, completion.due, error, item.id)
 
     def _list(self, entry: Entry) -> str | None:
         children, rows = entry.children, entry.rows
         if len(children) + len(rows) != 1:
             return listed(self._emitted(entry)) if children or rows else None
         if children:
-            ((child, values),) = children
-            return listed_alone((self._names[child.stage], values[1]))
-        ((table, row, _),) = rows
-        return listed_alone(table.emitted(row))
+            child, values = children[0]
+            return listed_alone(self._names[child.stage], values[1])
+        table, row, _ = rows[0]
+        return listed_alone(*table.emitted(row))
 
     def _emitted(self, entry: Entry) -> Collection[Emitted]:
         children = [(self._names[child.stage], values[1]) for child, values in entry.children]

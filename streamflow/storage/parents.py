@@ -71,10 +71,10 @@ def listed(emitted: Iterable[Emitted]) -> str | None:
     return _encode(by_type).decode() if by_type else None
 
 
-def listed_alone(emitted: Emitted) -> str:
+def listed_alone(record: str, key: str) -> str:
     """The list of one record, by far the commonest. A type's name is an identifier: JSON holds it as it is."""
-    record, key = emitted
-    return f'{{"{record}":[{_encode(key).decode()}]}}'
+    quoted = f'"{key}"' if key.isalnum() else _encode(key).decode()
+    return f'{{"{record}":[{quoted}]}}'
 
 
 def read_list(text: str | None) -> set[Emitted]:

@@ -17,7 +17,7 @@ import msgspec
 from msgspec import to_builtins
 
 from streamflow.errors import RecordError, WorkspaceError
-from streamflow.record import Key, RecordType, members
+from streamflow.record import PLAIN, Key, RecordType, members
 
 # A run of backslashes is looked at from its beginning only, else a long one would be looked at from each of its signs.
 _SURROGATE = re.compile(r"(?<!\\)(\\*+)([\ud800-\udfff]|u[dD][89a-fA-F][0-9a-fA-F]{2})")
@@ -56,7 +56,7 @@ def from_text(text: str) -> str:
 
 def key_text(key: Key) -> str:
     """A key as the journal holds it."""
-    return to_text(key) if isinstance(key, str) else format(key, "d")
+    return to_text(key) if isinstance(key, str) else int.__repr__(key)
 
 
 # How a column holds fields of these types: most as they are, the others as the text or number that names them.
@@ -123,8 +123,7 @@ class Table:
     @cached_property
     def _is_plain(self) -> bool:
         """Whether every column holds its field as it is: rows are made for every completion, most of them so."""
-        plain = {str, int, float, bool, bytes, type(None)}
-        return all(set(members(hint)) <= plain for hint in self.type.fields.values())
+        return all(set(members(hint)) <= PLAIN for hint in self.type.fields.values())
 
     @cached_property
     def _is_json(self) -> tuple[bool, ...]:
