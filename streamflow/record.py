@@ -174,6 +174,11 @@ class RecordType:
             changes.update((name, getattr(new, name)) for name in conflicts)
         return dataclasses.replace(old, **changes), tuple(conflicts)
 
+    def at_odds(self, old: Any, new: Any) -> tuple[str, ...]:
+        """The fields without a rule in which two contents of one key differ."""
+        own = [name for name in self.fields if name not in self.merge]
+        return tuple(name for name in own if getattr(old, name) != getattr(new, name))
+
     def replaced(self, old: Any, new: Any) -> Any:
         """The new content, with the fields that merge merged."""
         merged, _ = self.merged(old, new)

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamflow.errors import RecordError
 from streamflow.record import RecordType, record_type
 from streamflow.storage.parents import Emitted, Parents, Past, listed, listed_alone
 from streamflow.storage.stamps import Stamps
@@ -41,6 +43,7 @@ _STREAM = f"{_SETTLE}, emitted = coalesce(emitted, '') WHERE id = ?"
 _ENDED_ALREADY = "SELECT 1 FROM streamflow_items WHERE id = ? AND state <> 'pending'"
 _ADMITTED = "SELECT id, first FROM streamflow_items WHERE id >= ?"
 _ADMITTED_AGAIN = "SELECT 1 FROM streamflow_items WHERE id >= ? AND first IS NOT NULL LIMIT 1"
+_OTHER_CONTENT = "SELECT record FROM streamflow_items WHERE stage = ? AND key = ? AND hash <> ? AND epoch = ?"
 MAX_ERROR = 4000
 """Characters of an error kept in the journal."""
 
@@ -110,7 +113,7 @@ class Journal:
         stamp = self.stamps.next(connection)
         for table, rows in _by_table(group).items():
             known += self._upsert(connection, table, rows, stamp, differences)
-        outcomes, known_children = self._admit(connection, group)
+        outcomes, known_children = self._admit(connection, group, differences)
         if known or known_children:
             self._add_parents(connection, dict.fromkeys([*known, *known_children]), again)
         for entry in group:
@@ -142,7 +145,7 @@ class Journal:
         }
 
     def _admit(
-        self, connection: sqlite3.Connection, group: Sequence[Entry]
+        self, connection: sqlite3.Connection, group: Sequence[Entry], differences: list[Difference]
     ) -> tuple[list[list[Item] | Exception], list[tuple[Entry, Emitted]]]:
         """The new children of each completion, and the records that had been admitted before."""
         first = self.next_id
@@ -165,10 +168,24 @@ class Journal:
         for entry in group:
             outcomes.append([child for child, _ in entry.children if child.id in found])
             made = {values[:2] for child, values in entry.children if found.get(child.id, child) is None}
+            odds: list[Difference] = []
             for child, values in entry.children:
                 if values[:2] not in made:
                     known.append((entry, (self._names[child.stage], values[1])))
+                if child.id not in found:
+                    odds += self._at_odds(connection, child, values)
+            differences += dict.fromkeys(odds)  # several stages may take it
         return outcomes, known
+
+    def _at_odds(self, connection: sqlite3.Connection, child: Item, values: tuple[Any, ...]) -> Iterator[Difference]:
+        """Whether a record that is no row, and so is merged nowhere, says something else than the epoch's first."""
+        kind, _ = self.stages[child.stage]
+        if kind.table is not None:
+            return
+        for (record,) in connection.execute(_OTHER_CONTENT, (*values[:2], values[3], self.epoch.number)):
+            with suppress(RecordError):  # of another release
+                if fields := kind.at_odds(kind.decode(record.encode()), child.record):
+                    yield Difference(kind.name, str(child.key), fields)
 
     def _upsert(
         self,

@@ -7,7 +7,7 @@ It knows one epoch, so nothing in it is ever done again, and nothing retracted.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from streamflow.errors import StorageError, told
@@ -46,6 +46,8 @@ class MemoryStore:
             is_new = child is not None and live[child.stage].setdefault(child.key, child) is child
         except TypeError:
             return None  # a key that is none: `commit` refuses it
+        if child is not None and not is_new:
+            self._differences += self._at_odds(child)
         del live[item.stage][item.key]
         self._finished[item.stage] += 1
         return is_new
@@ -77,10 +79,20 @@ class MemoryStore:
 
     def _admit(self, children: Sequence[Item]) -> list[Item]:
         fresh = []
+        odds: list[Difference] = []
         for child in children:
             if self._live[child.stage].setdefault(child.key, child) is child:
                 fresh.append(child)
+            else:
+                odds += self._at_odds(child)
+        self._differences += dict.fromkeys(odds)  # several stages may take it
         return fresh
+
+    def _at_odds(self, child: Item) -> Iterator[Difference]:
+        """Whether a record that is no row, and so is merged nowhere, says something else than the one that lives."""
+        kind = record_type(type(child.record))
+        if kind.table is None and (fields := kind.at_odds(self._live[child.stage][child.key].record, child.record)):
+            yield Difference(kind.name, str(child.key), fields)
 
     def in_flight(self, places: int) -> InFlight:
         return InFlight(places)

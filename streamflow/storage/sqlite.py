@@ -383,8 +383,8 @@ class SqliteStore:
         return {name.removeprefix(KEPT): text for name, text in rows if name.startswith(start)}
 
     def differences(self) -> Iterable[Difference]:
-        found = list(self._writer.differences)
-        self._writer.differences.clear()
+        found = self._writer.differences[:]
+        del self._writer.differences[: len(found)]  # the connection's thread may have added some
         return found
 
     async def close(self) -> None:

@@ -69,9 +69,11 @@ class Fragile:
     text: str = ""
 
 
-@record(key="name")
+@record(key="name", merge={"place": min})
 class Passing:
     name: str
+    text: str = ""
+    place: str = ""
 
 
 def plan(*, version: int = 1, stages: Sequence[str] = ("read", "rate"), pipeline: str = "test") -> Plan:
@@ -131,6 +133,10 @@ async def finish(store: Store, it: Item, child: Item | None = None) -> Sequence[
 
 def keys(items: Sequence[Item]) -> list[str]:
     return [it.key for it in items]
+
+
+def passing(*stages: str) -> Plan:
+    return Plan("test", {stage: (record_type(Passing), 1) for stage in stages}, [])
 
 
 # --- admission -----------------------------------------------------------------------------------------------------
@@ -341,6 +347,36 @@ async def test_contents_that_differ_without_a_rule_are_reported_once(make: MakeS
         (difference,) = store.differences()
         assert (difference.record, difference.key, difference.fields) == ("Work", "a", ("year",))
         assert list(store.differences()) == []
+
+
+async def test_another_content_of_a_record_that_is_no_row_is_reported_once(make: MakeStore) -> None:
+    async with opened(make(), passing("read", "rate")) as store:
+
+        def items(text: str, place: str = "") -> list[Item]:
+            return [Item(stage, Passing("a", text, place), "a") for stage in ("read", "rate")]
+
+        (first, _) = await admit(store, *items("one", "here"))
+        assert not await admit(store, *items("one", "there")), "a field with a rule may differ"
+        assert list(store.differences()) == []
+        assert not await admit(store, *items("two"), *items("three"))
+        assert [(found.record, found.key, found.fields) for found in store.differences()] == [
+            ("Passing", "a", ("text",))
+        ]
+        assert not await finish(store, first, Item("rate", Passing("a", "two"), "a"))
+        assert [found.fields for found in store.differences()] == [("text",)]
+
+
+async def test_another_content_in_a_later_epoch_is_no_difference(tmp_path: Path) -> None:
+    def store() -> SqliteStore:
+        return SqliteStore(tmp_path / "streamflow.db", synchronous="NORMAL")
+
+    async with opened(store(), passing("read")) as first:
+        (it,) = await admit(first, Item("read", Passing("a", "one"), "a"))
+        await settle(first, it)
+        await first.finalized(first.changes)
+    async with opened(store(), passing("read")) as second:
+        assert await admit(second, Item("read", Passing("a", "two"), "a"))
+        assert list(second.differences()) == []
 
 
 @pytest.mark.parametrize("grouped", [False, True])
