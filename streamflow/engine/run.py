@@ -14,16 +14,14 @@ import asyncio
 import time
 from collections.abc import Awaitable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 from streamflow.engine.channel import Channel
 from streamflow.engine.executors import executor
 from streamflow.engine.feeder import Feeder
+from streamflow.engine.feeding import Feeding
 from streamflow.engine.figures import StageFigures, Summary, shares
-from streamflow.engine.following import FilesInHand, Following
-from streamflow.engine.intake import Intake
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
 from streamflow.engine.quiet import Quiet
@@ -39,7 +37,6 @@ from streamflow.events import (
     ItemDied,
     RunEnded,
     RunStarted,
-    SourceEnded,
     StageLacksRecords,
     UncleanEnd,
 )
@@ -100,8 +97,6 @@ class Run:
         self._patience = storage_patience if storage_patience is not None else Patience(workspace, hook)
         self._quiet = Quiet(pipeline, store, resources, self.tally, hook, self._patience, self._is_ending)
         self._spans: list[Span] = []
-        self._intakes: list[Intake] = []
-        self._following: Following | None = None
         # Whether one worker serves all stages now, one item at a time.
         self._lone = sequential
         self._stop = asyncio.Event()
@@ -109,7 +104,6 @@ class Run:
         # Held while a run at rest makes good what it owes, and while dead letters are called back into it: what the
         # former resumes must be none that the latter brings.
         self.resting = asyncio.Lock()
-        self._renewed = asyncio.Event()
         self._stopped_by: str | None = None
         self._error: Exception | None = None
         self._started = 0.0
@@ -123,14 +117,22 @@ class Run:
         try:
             self.tally.changed = opened.changed
             resumed = sum(opened.pending.values())
-            if not opened.behind:
-                self._renewed.set()
             if self._daemon:
                 # It is never at rest: what new stages owe is fed with what an earlier run left, beside live items.
                 for stage in self.pipeline.downstream:
                     await self._quiet.catch_up(stage.name)
             async with self._beside, AsyncExitStack() as stack:
                 await self._make_pools(stack)
+                self._feeding = Feeding(
+                    self.pipeline,
+                    self._shared,
+                    self.pools,
+                    self._resources,
+                    self._guarded,
+                    self._sequential,
+                    self._limit,
+                    opened.behind,
+                )
                 self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
                 if not self._refresh:
                     for name in opened.lacking:
@@ -144,7 +146,7 @@ class Run:
             self._tell_what_differs()
             await self._store.close()
         seconds = self._end(f"stopped: {self._error}" if self._error else self._stopped_by or "done")
-        refused = sum(intake.refused for intake in self._intakes)
+        refused = sum(intake.refused for intake in self._feeding.intakes)
         return Summary(self.pipeline.name, self.figures(), seconds, self._error, self._stopped_by, self._spans, refused)
 
     def _end(self, reason: str) -> float:
@@ -315,9 +317,9 @@ class Run:
             self._state = "running"
             workers = self._start_workers(group)
             helpers = self._start_watching(group)
-            feeding = self._start_feeding(group, helpers)
+            bringing, lasting = self._feeding.start(group)
             control = asyncio.create_task(self._control(), name="streamflow control")
-            await self._until(control, [*feeding, control], workers, helpers)
+            await self._until(control, [*bringing, control], workers, [*helpers, *lasting])
 
     async def _until(
         self,
@@ -368,47 +370,6 @@ class Run:
             pool = self.pools[item.stage]
             await pool.work(pool.slots[0], item)
 
-    def _start_feeding(self, group: asyncio.TaskGroup, helpers: list[asyncio.Task[None]]) -> list[asyncio.Task[None]]:
-        feeding = []
-        for pool in self.pools.values():
-            helpers.append(
-                group.create_task(self._guarded(pool.feeder.retries()), name=f"streamflow {pool.stage.name} retries")
-            )
-            if self._store.durable:
-                self.tally.feeding += 1
-                feeding.append(group.create_task(self._feed(self._resume(pool.stage.name))))
-        filing = self.inputs.filing()
-        if filing is not None:
-            self._following = Following(filing, self._store, self._shared.routes)
-            helpers.append(group.create_task(self._guarded(self._following.run()), name="streamflow following"))
-        for source in self.pipeline.all_sources:
-            in_hand = FilesInHand(self._following) if self._following is not None else None
-            inputs = self.inputs if in_hand is None else self.inputs.in_hand_of(in_hand)
-            stream = source.function(inputs, **self._wanted(source.signature.resources))
-            acknowledge = source.acknowledge and partial(source.acknowledge, **self._wanted(source.acknowledges_with))
-            intake = Intake(
-                source.name, stream, self._shared, limit=self._limit, acknowledge=acknowledge, in_hand=in_hand
-            )
-            self._intakes.append(intake)
-            self.tally.feeding += 1
-            feeding.append(
-                group.create_task(self._feed(self._take_in(intake)), name=f"streamflow source {intake.name}")
-            )
-        if not self._renewed.is_set():
-            renewal = self._guarded(self._renew(len(self._intakes)))
-            feeding.append(group.create_task(renewal, name="streamflow renewal"))
-        return feeding
-
-    async def _renew(self, sources: int) -> None:
-        """Begin a new epoch once what an earlier one left pending has ended: else what that meets with content that
-        the new one brings would depend on which comes first. The sources wait for it."""
-        await self.tally.wait(lambda: not self.tally.alive and self.tally.feeding == sources)
-        await self._store.renew()
-        self._renewed.set()
-
-    def _wanted(self, resources: Mapping[str, type[Any]]) -> dict[str, Any]:
-        return {name: self._resources[kind] for name, kind in resources.items()}
-
     async def _guarded(self, work: Awaitable[None]) -> None:
         """Say that the run is over before the task group cancels the others because this failed.
 
@@ -432,29 +393,6 @@ class Run:
     def _is_ending(self) -> bool:
         return self._shared.halted or self._stop.is_set()
 
-    async def _feed(self, work: Awaitable[None]) -> None:
-        try:
-            await self._guarded(work)
-        finally:
-            self.tally.feeding -= 1
-            self.tally.notify()
-
-    def _resumed(self, count: int) -> None:
-        self.tally.alive += count
-
-    async def _settled(self) -> None:
-        """In a sequential run, return when no item is in flight."""
-        if self._sequential:
-            await self.tally.wait(lambda: not self.tally.alive)
-
-    async def _take_in(self, intake: Intake) -> None:
-        await self._renewed.wait()
-        if self._sequential:
-            await intake.run_one_by_one(self._settled)
-        else:
-            await intake.run()
-        self._hook(SourceEnded(intake.name, intake.records))
-
     # --- drain -----------------------------------------------------------------------------------------------------
 
     async def _control(self) -> None:
@@ -465,7 +403,7 @@ class Run:
                 await tally.wait(lambda: tally.quiet)
                 async with self.resting:
                     if tally.quiet:  # else dead letters were called back meanwhile
-                        await self._quiet.make_good(self._resume)
+                        await self._quiet.make_good(self._feeding.resume)
                         self._state = "stopping"
             return
         loop = asyncio.get_running_loop()
@@ -475,9 +413,6 @@ class Run:
             await asyncio.sleep(tally.emptied + QUIET - loop.time())
             if not tally.alive and loop.time() >= tally.emptied + QUIET:
                 await self._quiet.finish()
-
-    async def _resume(self, stage: str) -> None:
-        await self.pools[stage].feeder.resume(self._resumed, self._settled)
 
     async def _tell_differences(self) -> None:
         """Tell now and then which contents were at odds, so that they do not pile up."""
@@ -517,8 +452,8 @@ class Run:
             await asyncio.wait((halt, ended), timeout=self.grace, return_when=asyncio.FIRST_COMPLETED)
             if left := self.active():
                 self._hook(Abandoned(left))
-            if self._following is not None and not self._halt.is_set():
-                await self._following.look()
+            if self._feeding.following is not None and not self._halt.is_set():
+                await self._feeding.following.look()
         finally:
             self._shared.halt()  # before the workers are cancelled: else each would take it for its function's
             halt.cancel()

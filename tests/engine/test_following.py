@@ -206,8 +206,8 @@ async def test_files_that_are_in_hand_are_forgotten_once_they_are_filed(tmp_path
     write(folder, **{f"n{number}": f"text {number}" for number in range(600)})
     run = await watch(folder, store, Work(), lambda: len(list(folder.glob("*.txt"))) == 0)
     assert len(tree(folder / "processed")) == 600
-    assert run._following is not None
-    assert not run._following._files
+    assert run._feeding.following is not None
+    assert not run._feeding.following._files
 
 
 def test_kill_9_in_the_middle_of_a_file_loses_neither_it_nor_its_place(tmp_path: Path) -> None:
