@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:  # a worker process imports this module and needs none of these
     import aiohttp
 
+    from streamflow.http.cache import Cache
     from streamflow.http.client import Client
     from streamflow.http.download import Downloader
     from streamflow.http.service import Service
@@ -29,13 +30,16 @@ class WorkerContext:
 
 @dataclass(frozen=True)
 class Context:
-    """What a resource on the loop is made from. One per run."""
+    """What a resource on the loop is made from. One per run. `identity` tells its workspace from others, once the run
+    has begun."""
 
     workspace: Path
     settings: Settings
     session: aiohttp.ClientSession
     limits: Registry
     files: FileStore
+    cache: Cache | None = None
+    identity: Callable[[], str] = lambda: ""
 
     def client(
         self, service: Service, *, headers: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
@@ -54,6 +58,8 @@ class Context:
             headers=headers,
             params=params,
             email=given.email,
+            cache=self.cache,
+            identity=self.identity,
         )
 
     def downloader(self, service: Service) -> Downloader:

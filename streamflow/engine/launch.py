@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.events import Hook
+from streamflow.http.cache import Cache
 from streamflow.http.client import open_session
 from streamflow.limits.keeping import keeping
 from streamflow.limits.registry import Registry
@@ -72,7 +73,8 @@ async def run_pipeline(
         await files.sweep()
         session = await stack.enter_async_context(open_session())
         limits = Registry(hook=hook, outage=float("inf") if watching else settings.outage)
-        context = Context(workspace, settings, session, limits, files)
+        cache = Cache(store)
+        context = Context(workspace, settings, session, limits, files, cache, lambda: store.identity)
         resources: dict[type[Any], Any] = {Context: context, Inputs: inputs, Reader: Reader(store)}
         for kind in pipeline.resources:
             if hasattr(kind, "__aenter__"):
@@ -90,12 +92,19 @@ async def run_pipeline(
             stale=stale,
             grace=settings.grace,
             trace=trace,
-            beside=keeping(limits, store),
+            beside=_keeping(limits, cache, store),
             storage_patience=patience,
         )
         await stack.enter_async_context(controlled(workspace, run, store, limits, hook))
         started(run, limits)
         return await run()
+
+
+@asynccontextmanager
+async def _keeping(limits: Registry, cache: Cache, store: Store) -> AsyncIterator[None]:
+    """What a run keeps beside its items: what its limits used, and what services answered."""
+    async with keeping(limits, store), cache.saving():
+        yield
 
 
 def configured(pipeline: Pipeline, settings: Settings) -> Pipeline:

@@ -14,6 +14,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from streamflow import in_hand
 from streamflow.deadline import NEVER, current
 from streamflow.engine.channel import ChannelClosed, QueueFull
 from streamflow.engine.executors import Call
@@ -89,6 +90,7 @@ class Pool:
         out here, because a call per item would cost a tenth of the engine's own time.
         """
         current.set(slot.deadline)
+        in_hand.current.set(slot)
         slot.task = asyncio.current_task()
         if lone is not None and self.stage.batch is not None:
             return await self._handle_batch([lone], slot)

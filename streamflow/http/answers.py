@@ -29,6 +29,7 @@ MAX_REDIRECTS = 5
 _SECRET_PARAMETER = re.compile(
     r"(?i)(?:^|[_-])(?:api[_-]?key|key|token|mailto|e?-?mail|password|secret|sig|signature|credential|auth)(?:$|[_-])"
 )
+_SECRET_HEADERS = frozenset({"authorization", "proxy-authorization", "cookie"})
 _PAIR = re.compile(r"([\w.-]{1,40})=([^&#\s\"'<>]+)", re.ASCII)
 _PUNCTUATION = ".,:;!?)"
 _SHORTEST = 4  # a shorter secret would blank out ordinary words
@@ -44,13 +45,15 @@ _REL_NEXT = re.compile(r';\s*rel\s*=\s*(?:"(?:[^"]*\s)?next(?:\s[^"]*)?"|next\b)
 class Response:
     """A response, read to its end. `body` is decoded; `url` is where it came from, after redirects.
 
-    `headers` ignores case when it comes from the network.
+    `headers` ignores case when it comes from the network. An `unchanged` one was given earlier, and is told by the
+    service to hold still: of its headers only those are left that go with the body.
     """
 
     status: int
     headers: Mapping[str, str]
     body: bytes
     url: URL
+    unchanged: bool = False
 
     @property
     def content_type(self) -> str:
@@ -110,6 +113,11 @@ def _without_value(pair: re.Match[str]) -> str:
     if not _SECRET_PARAMETER.search(pair[1]):
         return pair[0]
     return f"{pair[1]}={MARK}{pair[2][len(pair[2].rstrip(_PUNCTUATION)) :]}"
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a header or a parameter of this name holds a secret."""
+    return name.lower() in _SECRET_HEADERS or _SECRET_PARAMETER.search(name) is not None
 
 
 def origin(url: URL) -> tuple[str, str | None, int | None]:

@@ -5,13 +5,15 @@ A call waits for its grant, tells it when it is sent, and gives it back as soon 
 outside, because a service that allows three calls in flight would otherwise wait for our processor. Nothing
 is retried here; the engine does that by item. A redirect is a call of its own.
 
+Of a service that sends validators, answers are kept and asked about (`conditional`). A call with effects carries a key
+where the service takes one, so that it knows the call when the engine makes it again (`idempotency`).
+
 Credentials (headers and parameters given to the client) are sent to the API's own origin only, and appear
 neither in messages nor in logs.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,10 +21,9 @@ from importlib import metadata
 from typing import Any, TypeVar
 
 import aiohttp
-import msgspec
 from yarl import URL
 
-from streamflow.errors import BadAnswer, Overloaded, PermanentError, ServiceError, TooLarge, Unreachable
+from streamflow.errors import BadAnswer, Overloaded, PermanentError, ServiceError, TransientError
 from streamflow.http.answers import (
     MAX_REDIRECTS,
     REDIRECTS,
@@ -33,16 +34,19 @@ from streamflow.http.answers import (
     origin,
     redirect_target,
 )
-from streamflow.http.body import Silent, next_chunk
-from streamflow.http.failures import failure
+from streamflow.http.cache import Cache
+from streamflow.http.conditional import conditions, headers_to_keep, request_key, secret_values, unchanged
+from streamflow.http.decoding import Decoding
+from streamflow.http.exchange import Call, Exchange
+from streamflow.http.idempotency import METHODS, idempotency_key
 from streamflow.http.sending import telling
 from streamflow.http.service import Service
 from streamflow.limits.headers import retry_after
-from streamflow.limits.limit import Grant, Limit
+from streamflow.limits.limit import Limit
+from streamflow.storage.cache import CachedAnswer
 
 T = TypeVar("T")
 
-_ERROR_BYTES = 65_536  # of the body of an error: enough for its message
 _MOST_PAGES = 100_000
 
 
@@ -86,11 +90,12 @@ class Client:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str] | None = None,
         email: str | None = None,
+        cache: Cache | None = None,
+        identity: Callable[[], str] = lambda: "",
     ) -> None:
         self.service = service
         self.limit = limit
         limit.check(**service.cost)
-        self._session = session
         self._base = URL((base_url or service.base_url).rstrip("/"))
         self._origin = origin(self._base)
         self._own_headers = dict(headers or {})
@@ -99,8 +104,10 @@ class Client:
         self._redaction = Redaction(
             [*self._own_headers.values(), *self._own_params.values(), self._base.password or ""]
         )
-        self._decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-        self._timeout = aiohttp.ClientTimeout(total=None, sock_connect=service.timeout)
+        self._decoding = Decoding(service.name, self._redaction)
+        self._cache = cache if service.conditional else None
+        self._identity = identity
+        self._exchange = Exchange(service, session, self._redaction)
 
     async def json(
         self,
@@ -119,8 +126,8 @@ class Client:
         answer that is no JSON or does not fit.
         """
         accepting = {"Accept": "application/json", **(headers or {})}
-        response = await self._request(method, path, params, accepting, cost, data, self._check_json)
-        return self._decode(response, type)
+        decode = functools.partial(self._decoding.decode, type=type)
+        return await self._request(method, path, params, accepting, cost, data, decode, self._decoding.check)
 
     async def text(
         self,
@@ -133,8 +140,7 @@ class Client:
         data: Any = None,
     ) -> str:
         """Call, and return the body as text."""
-        response = await self.request(path, params=params, headers=headers, cost=cost, method=method, data=data)
-        return response.text()
+        return await self._request(method, path, params, headers, cost, data, Response.text)
 
     async def pages(
         self,
@@ -152,13 +158,16 @@ class Client:
         Without it the `Link` header's `rel="next"` is followed. Raises `BadAnswer` when the same page is
         named again.
         """
+
+        def read(response: Response) -> tuple[Response, T]:
+            return response, self._decoding.decode(response, type)
+
         accepting = {"Accept": "application/json", **(headers or {})}
         here, query = path, dict(params or {})
         seen: set[int] = set()
         while len(seen) < _MOST_PAGES:
             seen.add(hash((here, frozenset(query.items()))))
-            response = await self._request("GET", here, query, accepting, cost, None, self._check_json)
-            page = self._decode(response, type)
+            response, page = await self._request("GET", here, query, accepting, cost, None, read, self._decoding.check)
             yield page
             further = next(page) if next is not None else response.next_link
             if further is None:
@@ -194,7 +203,7 @@ class Client:
         - `CredentialsRefused`, of the API's own origin only: elsewhere our credentials are not sent;
         - `Unavailable`, when the API was away for longer than `outage`.
         """
-        return await self._request(method, path, params, headers, cost, data)
+        return await self._request(method, path, params, headers, cost, data, lambda response: response)
 
     async def _request(
         self,
@@ -204,8 +213,10 @@ class Client:
         headers: Mapping[str, str] | None,
         cost: Mapping[str, float] | None,
         data: Any,
+        read: Callable[[Response], T],
         check: Callable[[Response], None] | None = None,
-    ) -> Response:
+    ) -> T:
+        """What `read` makes of the response, outside of the limit. `check` raises within it, for what is no answer."""
         if climbs(path):
             raise PermanentError(
                 f"The path {path[:200]!r} has a segment `.` or `..`, which would lead to another place of "
@@ -217,12 +228,27 @@ class Client:
         except ValueError:
             raise PermanentError(f"No URL can be made of {path[:200]!r}", service=self.service.name) from None
         query = dict(params or {})
+        given = {**self._key_of(method, path, query, headers or {}, data), **(headers or {})}
         price = {**self.service.cost, **(cost or {})}
         for _ in range(MAX_REDIRECTS + 1):
-            response = await self._call(method, url, query, headers or {}, price, data, check)
-            if response.status not in REDIRECTS or "location" not in response.headers:
-                return response
-            url, query = self._redirected(response, method), {}
+            target, sent = self._outgoing(url, query, given)
+            call = Call(method, target, sent, data, price, check)
+            key = self._cache_key(call)
+            known = await self._cache.find(key) if self._cache is not None and key is not None else None
+            response = await self._call(call, known)
+            if response.status in REDIRECTS and "location" in response.headers:
+                url, query = self._redirected(response, method), {}
+                continue
+            try:
+                value = read(response)
+            except BadAnswer:
+                if not response.unchanged:
+                    raise
+                response = await self._call(call, None)  # what was kept is of no use, so it is asked for
+                value = read(response)
+            if key is not None:
+                self._keep(key, call, known, response)
+            return value
         raise PermanentError(
             f"{self.service.name} redirected more than {MAX_REDIRECTS} times, last to {self._shown(url)}",
             service=self.service.name,
@@ -230,21 +256,8 @@ class Client:
 
     # One call
 
-    async def _call(
-        self,
-        method: str,
-        url: URL,
-        query: dict[str, str],
-        headers: Mapping[str, str],
-        cost: Mapping[str, float],
-        data: Any,
-        check: Callable[[Response], None] | None,
-    ) -> Response:
-        """One request and its answer, under the limit. Redirects are returned, other failures raised.
-
-        `check` raises while the limit can still see that an answer is none.
-        """
-        service = self.service
+    def _outgoing(self, url: URL, query: Mapping[str, str], headers: Mapping[str, str]) -> tuple[URL, dict[str, str]]:
+        """Where a call goes, and with which headers: ours are the API's own origin's only."""
         sent = {"User-Agent": self._agent, **headers}
         if origin(url) == self._origin:
             sent = {"User-Agent": self._agent, **self._own_headers, **headers}
@@ -253,67 +266,34 @@ class Client:
         else:
             sent = {name: value for name, value in sent.items() if name.lower() in ("accept", "user-agent")}
         try:
-            target = url.update_query(query) if query else url
+            return url.update_query(query) if query else url, sent
         except (ValueError, TypeError):
-            raise PermanentError(f"No URL can be made of the parameters for {url.path}", service=service.name) from None
-        async with self.limit(**cost) as grant:
-            if origin(url) != self._origin:
+            name = self.service.name
+            raise PermanentError(f"No URL can be made of the parameters for {url.path}", service=name) from None
+
+    async def _call(self, call: Call, known: CachedAnswer | None) -> Response:
+        """One request and its answer, under the limit; where an answer is `known`, asking whether it has changed.
+        Redirects are returned, other failures raised.
+        """
+        service, asked = self.service, conditions(known.headers) if known is not None else {}
+        async with self.limit(**call.cost) as grant:
+            if origin(call.url) != self._origin:
                 grant.elsewhere()
-            try:
-                async with asyncio.timeout(service.timeout):
-                    response = await self._exchange(method, target, sent, data, grant)
-            except TimeoutError:
-                raise self._unreachable(target, f"did not answer within {service.timeout:g} s") from None
-            except (aiohttp.ClientError, OSError, ValueError) as error:
-                raise failure(error, service.name, self._shown(target)) from None
-            self._raise_for_status(response)
-            if check is not None and response.status not in REDIRECTS:
-                check(response)
+            response = await self._exchange(call, asked, grant)
+            is_unchanged = bool(asked) and response.status == 304
+            self._raise_for_status(response, call, is_unchanged)
+            if is_unchanged:
+                grant.unchanged()
+            elif call.check is not None and response.status not in REDIRECTS:
+                call.check(response)
             if service.true_cost is not None and response.status not in REDIRECTS:
                 grant.cost(**service.true_cost(response))
-        return response
+        if known is None or not is_unchanged:
+            return response
+        # What is not about the answer that we know has told nothing.
+        return unchanged(response, known) or await self._call(call, None)
 
-    async def _exchange(self, method: str, url: URL, headers: Mapping[str, str], data: Any, grant: Grant) -> Response:
-        async with self._session.request(
-            method,
-            url,
-            headers=headers,
-            data=data,
-            allow_redirects=False,
-            timeout=self._timeout,
-            trace_request_ctx=grant,
-        ) as answer:
-            body = await self._body(answer)
-            return Response(answer.status, answer.headers, body, url)
-
-    async def _body(self, answer: aiohttp.ClientResponse) -> bytes:
-        """The decoded body. That of an error may be cut short: its status has said what matters."""
-        failed = not answer.ok
-        cap = _ERROR_BYTES if failed else self.service.max_bytes
-        chunks: list[bytes] = []
-        size = 0
-        try:
-            while (answer.content_length or 0) <= cap:
-                chunk = await next_chunk(answer.content, self.service.idle_timeout)
-                if not chunk:
-                    return b"".join(chunks)
-                size += len(chunk)
-                if size > cap:
-                    break
-                chunks.append(chunk)
-        except (aiohttp.ClientError, Silent) as error:
-            if not failed:
-                if isinstance(error, Silent):
-                    what = f"fell silent for {self.service.idle_timeout:g} s within a body"
-                    raise self._unreachable(answer.url, what) from None
-                raise
-        answer.close()  # the rest of the body is not wanted, so the connection cannot be used again
-        if failed:
-            return b"".join(chunks)
-        shown = self._shown(answer.url)
-        raise TooLarge(f"{self.service.name} sent more than {cap:,} bytes for {shown}", service=self.service.name)
-
-    def _raise_for_status(self, response: Response) -> None:
+    def _raise_for_status(self, response: Response, call: Call, is_unchanged: bool) -> None:
         """Raise what an answer means. A host that a redirect led to speaks for itself only: neither our limit nor
         our credentials are its business.
         """
@@ -321,7 +301,7 @@ class Client:
         if own:
             self.limit.learn(response.headers)
         status = response.status
-        if 200 <= status < 300 or (status in REDIRECTS and "location" in response.headers):
+        if is_unchanged or 200 <= status < 300 or (status in REDIRECTS and "location" in response.headers):
             return
         if not own:
             raise self._foreign_error(response)
@@ -332,6 +312,9 @@ class Client:
         if isinstance(judged, Overloaded) and asked is None:
             self.limit.refused(response.headers, too_fast=True)
         shown = self._shown(response.url)
+        if judged is None and status == 409 and self.service.idempotency in call.headers:
+            told = f"{self.service.name} is still at the first of these calls (409): {shown}"
+            raise TransientError(told, service=self.service.name, status=status)
         error = judged or error_for(response, self.service.name, shown, self._redaction, asked)
         if error is not None:
             raise error
@@ -369,34 +352,30 @@ class Client:
             )
         return target
 
-    def _check_json(self, response: Response) -> None:
-        """Raise `BadAnswer` for what cannot be JSON, such as a page that says to come back later."""
-        start = response.body[:64].lstrip()
-        if not start or start.startswith(b"<"):
-            raise self._no_json(response, "it is a page of markup" if start else "it is empty")
+    def _key_of(
+        self, method: str, path: str, params: Mapping[str, str], headers: Mapping[str, str], data: Any
+    ) -> dict[str, str]:
+        """The header by which the service knows this call when it is made again, where it takes one."""
+        name = self.service.idempotency
+        if name is None or method not in METHODS or name.lower() in map(str.lower, headers):
+            return {}
+        return {name: idempotency_key(self._identity(), self.service.name, method, path, params, data)}
 
-    def _decode(self, response: Response, type: type[T]) -> T:
-        decoder = self._decoders.get(type)
-        if decoder is None:
-            decoder = self._decoders[type] = msgspec.json.Decoder(type)
-        try:
-            decoded: T = decoder.decode(response.body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            what = self._redaction.text(str(error)) if isinstance(error, msgspec.DecodeError) else "it is not UTF-8"
-            raise self._no_json(response, what) from None
-        return decoded
+    def _cache_key(self, call: Call) -> bytes | None:
+        """Under which key the answer is kept, `None` where it is not."""
+        is_plain = call.method == "GET" and call.data is None and origin(call.url) == self._origin
+        if self._cache is None or not is_plain or any(name.lower().startswith("if-") for name in call.headers):
+            return None
+        return request_key(call.method, call.url, call.headers)
 
-    def _no_json(self, response: Response, what: str) -> BadAnswer:
-        kind = response.content_type or "no content type"
-        return BadAnswer(
-            f"{self.service.name} answered {self._shown(response.url)} with {kind},"
-            f" {len(response.body)} bytes, which is not the JSON that was expected: {what}",
-            service=self.service.name,
-            status=response.status,
-        )
+    def _keep(self, key: bytes, call: Call, known: CachedAnswer | None, response: Response) -> None:
+        if self._cache is None:
+            return
+        if response.unchanged:
+            if known is not None:
+                self._cache.used(key, known)
+        elif (headers := headers_to_keep(response, secret_values(call.headers, call.url))) is not None:
+            self._cache.keep(key, self.service.name, headers, response.body)
 
     def _shown(self, url: URL) -> str:
         return self._redaction.url(url)
-
-    def _unreachable(self, url: URL, what: str) -> Unreachable:
-        return Unreachable(f"{self.service.name} {what}: {self._shown(url)}", service=self.service.name)

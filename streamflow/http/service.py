@@ -21,7 +21,12 @@ class Service:
     the time in seconds for a whole call once it is granted, `idle_timeout` the longest silence within a
     body. `max_bytes` caps a decoded body. `judge` may tell what an error response of this API means, where
     the status alone would mislead (a 403 for calls that come too fast); `None` leaves it to the status. `true_cost`
-    reads from a successful response what the call cost, where that is known only then; what it does not name stands.
+    reads from a successful response what the call cost, where that is known only then; what it does not name stands. A
+    304 counts as one.
+
+    `conditional` is for a service that sends validators (`ETag`, `Last-Modified`): answers to GET are kept, and asked
+    about. `idempotency` names the header, such as `Idempotency-Key`, by which it knows a POST or PATCH that is made
+    again; each then carries a key.
     """
 
     name: str
@@ -38,3 +43,5 @@ class Service:
     max_bytes: int = 16 * 2**20
     judge: Callable[[Response], ServiceError | None] | None = None
     true_cost: Callable[[Response], Mapping[str, float]] | None = None
+    conditional: bool = False
+    idempotency: str | None = None

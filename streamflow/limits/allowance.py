@@ -34,9 +34,10 @@ class Allowance:
 class LimitState:
     """A limit at one moment. `configured` is what we were given, `learnt` what the service's headers named,
     `effective` what holds; of its concurrency only `slots` may be used at present (None: any number). `paused_for` is
-    in seconds, 0 while not paused; `granted` counts calls since the start, `held` is the sum of the seconds for which
-    each of them held its grant. `breaker` is closed, open or half-open; `away_for` are the seconds since it opened, 0
-    while it is closed, and `failure` is what the last call met then."""
+    in seconds, 0 while not paused; `granted` counts calls since the start, `unchanged` those of them that were told
+    that an earlier answer still holds, `held` is the sum of the seconds for which each of them held its grant.
+    `breaker` is closed, open or half-open; `away_for` are the seconds since it opened, 0 while it is closed, and
+    `failure` is what the last call met then."""
 
     name: str
     configured: Allowance
@@ -53,6 +54,7 @@ class LimitState:
     breaker: str = "closed"
     away_for: float = 0.0
     failure: str | None = None
+    unchanged: int = 0
 
 
 def given(published: Allowance, user: Allowance) -> Allowance:

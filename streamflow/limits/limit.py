@@ -86,6 +86,10 @@ class Grant:
         self._cost = {**self._cost, **true}
         self._limit._news()
 
+    def unchanged(self) -> None:
+        """Tell that the answer was that nothing has changed, for the count."""
+        self._limit._unchanged += 1
+
     async def __aenter__(self) -> Grant:
         limit = self._limit
         if limit._ready(self._cost):
@@ -165,6 +169,7 @@ class Limit:
         self._in_use = 0
         self._waiting = 0
         self._granted = 0
+        self._unchanged = 0
         self._held = 0.0  # ends minus beginnings of grants, so that of those in use the end is missing
         self._pause = Pause()
 
@@ -243,6 +248,7 @@ class Limit:
             in_use=self._in_use,
             waiting=self._waiting,
             granted=self._granted,
+            unchanged=self._unchanged,
             paused_for=paused_for,
             paused_reason=self._pause.reason if paused_for else None,
             held=max(0.0, self._held + self._in_use * now),

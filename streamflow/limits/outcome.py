@@ -4,6 +4,7 @@
 |--------------------------------------------------------|------------|---------|-------------|----------------------|
 | an answer; a 304                                       | `ANSWERED` | success | may grow    |                      |
 | a 4xx that is the caller's fault; a body above the cap | `REFUSED`  | success |             | pays its attempt     |
+| a 409: an earlier call with this key is under way     | `REFUSED`  | success |             | pays its attempt     |
 | 429, 503, 529, a 403 that means "too fast"             | `ABSENT`   | failure | shrinks     | pays nothing         |
 | 502, 504 and other 5xx; 408, 425                       | `ABSENT`   | failure | shrinks     | pays nothing         |
 | no connection, a reset, silence past the deadline      | `ABSENT`   | failure | shrinks     | pays nothing         |
@@ -48,6 +49,7 @@ class Outcome(Enum):
 
 
 _ABOUT_THE_REQUEST = (500, 501)
+_UNDER_WAY = 409
 
 
 def outcome_of(error: BaseException | None) -> Outcome:
@@ -61,6 +63,8 @@ def outcome_of(error: BaseException | None) -> Outcome:
     if isinstance(error, BadAnswer):
         return Outcome.SPOILT
     if isinstance(error, TransientError):
+        if error.status == _UNDER_WAY:
+            return Outcome.REFUSED
         return Outcome.SPOILT if error.status in _ABOUT_THE_REQUEST else Outcome.ABSENT
     if isinstance(error, TimeoutError | ConnectionError):
         return Outcome.ABSENT  # of a library that a stage calls under the limit

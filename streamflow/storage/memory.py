@@ -6,12 +6,14 @@ It knows one epoch, so nothing in it is ever done again, and nothing retracted.
 
 from __future__ import annotations
 
+import secrets
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from streamflow.errors import StorageError, told
 from streamflow.record import Key, RecordType, record_type
+from streamflow.storage.cache import CachedAnswer
 from streamflow.storage.inflight import InFlight
 from streamflow.storage.selection import Selection
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
@@ -23,6 +25,7 @@ class MemoryStore:
     durable = False
 
     def __init__(self) -> None:
+        self.identity = secrets.token_hex(16)
         self.tables: dict[str, dict[Key, Any]] = defaultdict(dict)
         self.dead: list[tuple[Item, str]] = []
         self._live: dict[str, dict[Key, Item]] = {}
@@ -154,6 +157,12 @@ class MemoryStore:
 
     async def kept(self, prefix: str) -> Mapping[str, str]:
         return {name: text for name, text in self._kept.items() if name.startswith(prefix)}
+
+    async def cache(self, answers: Mapping[bytes, CachedAnswer], used: Collection[bytes], today: int) -> None:
+        return None  # nothing is kept for another run, and a run seldom asks twice
+
+    async def cached(self, key: bytes) -> CachedAnswer | None:
+        return None
 
     def differences(self) -> Iterable[Difference]:
         found, self._differences = self._differences, []

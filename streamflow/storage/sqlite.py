@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, closing
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -31,6 +32,8 @@ from streamflow.errors import (
     WorkspaceError,
 )
 from streamflow.record import Key, RecordType
+from streamflow.storage import cache
+from streamflow.storage.cache import CachedAnswer, CacheWriter
 from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.journal import Epoch, Journal
 from streamflow.storage.parents import Parents
@@ -125,6 +128,8 @@ class SqliteStore:
         self._stack = AsyncExitStack()
         self._stages: Mapping[str, tuple[RecordType, int]] = {}
         self.resume_to = 0
+        self.identity = ""
+        self._cache = CacheWriter()
         self._refresh = False  # of the next epoch
 
     async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
@@ -186,7 +191,9 @@ class SqliteStore:
             Stamps(int(meta.get("stamp", "0"))),
             top + 1,
         )
-        await connection.executemany(META, [("pipeline", plan.pipeline), *takers.meta(list(plan.stages))])
+        self.identity = meta.get("identity") or secrets.token_hex(16)
+        named = [("pipeline", plan.pipeline), ("identity", self.identity)]
+        await connection.executemany(META, [*named, *takers.meta(list(plan.stages))])
         for stage in pending:
             await connection.execute(
                 "UPDATE streamflow_items SET version = :version "
@@ -375,12 +382,25 @@ class SqliteStore:
         await self._writer.finalized(changes)
 
     async def keep(self, texts: Mapping[str, str]) -> None:
-        await self._writer.keep({f"{KEPT}{name}": text for name, text in texts.items()})
+        rows = [(f"{KEPT}{name}", text) for name, text in texts.items()]
+        await self._writer.attempt(lambda connection: connection.executemany(META, rows))
 
     async def kept(self, prefix: str) -> Mapping[str, str]:
         rows = await self._read("SELECT name, value FROM streamflow_meta", ())
         start = f"{KEPT}{prefix}"
         return {name.removeprefix(KEPT): text for name, text in rows if name.startswith(start)}
+
+    async def cached(self, key: bytes) -> CachedAnswer | None:
+        def fetch() -> CachedAnswer | None:
+            with suppress(sqlite3.Error), closing(self._reading(_SLICE)) as connection:
+                return cache.find(connection, key)
+            return None
+
+        return await asyncio.to_thread(fetch)
+
+    async def cache(self, answers: Mapping[bytes, CachedAnswer], used: Collection[bytes], today: int) -> None:
+        rows = await asyncio.to_thread(cache.packed, answers)
+        await self._writer.attempt(partial(self._cache.write, rows=rows, used=used, today=today))
 
     def differences(self) -> Iterable[Difference]:
         found = self._writer.differences[:]

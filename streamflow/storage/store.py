@@ -18,6 +18,7 @@ from typing import Any, Protocol
 import msgspec
 
 from streamflow.record import Key, RecordType
+from streamflow.storage.cache import CachedAnswer
 from streamflow.storage.inflight import InFlight
 from streamflow.storage.selection import Selection
 
@@ -246,6 +247,19 @@ class Store(Protocol):
 
     async def kept(self, prefix: str) -> Mapping[str, str]:
         """The texts whose names begin with `prefix`."""
+
+    @property
+    def identity(self) -> str:
+        """A random text that tells this store from every other, once it is open; a durable one keeps it."""
+
+    async def cache(self, answers: Mapping[bytes, CachedAnswer], used: Collection[bytes], today: int) -> None:
+        """Keep answers of services, each under its key, and note that those under the keys `used` were of use today.
+
+        A store may forget them at any time. Raises StorageError when they cannot be kept now.
+        """
+
+    async def cached(self, key: bytes) -> CachedAnswer | None:
+        """The answer that is kept under a key."""
 
     def differences(self) -> Iterable[Difference]:
         """Contents that differed without a rule since the last call."""

@@ -8,7 +8,7 @@ runs: so the disk does not wait while the loop tells a group's waiters, and grou
 If a group fails, its completions are tried one by one, so that only the one at fault is refused. If the disk is full,
 or another program has locked the database, the group is kept and tried again until it can be written.
 
-Nothing else writes. Other changes (`transact`, `keep`, `finalized`) go between two groups, on the same thread and in
+Nothing else writes. Other changes (`transact`, `attempt`, `finalized`) go between two groups, on the same thread and in
 the order in which they were asked for. One whose caller is cancelled is made all the same, because a call that was
 handed to that thread cannot be called back.
 """
@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -95,15 +95,15 @@ class Writer:
 
         await self._write(note)
 
-    async def keep(self, texts: Mapping[str, str]) -> None:
-        """Write names and values into `streamflow_meta`, in a transaction of their own. A full disk is not waited out.
+    async def attempt(self, change: Callable[[sqlite3.Connection], object]) -> None:
+        """Make a change that finalizers cannot see, in a transaction of its own. A full disk is not waited out.
 
-        Raises StorageError when they cannot be written.
+        Raises StorageError when it cannot be made.
         """
 
         def write(connection: sqlite3.Connection) -> None:
             with transaction(connection):
-                connection.executemany(META, list(texts.items()))
+                change(connection)
 
         self._check()
         try:

@@ -34,6 +34,7 @@ from streamflow.limits.outcome import Outcome, outcome_of
         (TransientError("502", status=502), Outcome.ABSENT),
         (TransientError("504", status=504), Outcome.ABSENT),
         (TransientError("408", status=408), Outcome.ABSENT),
+        (TransientError("409", status=409), Outcome.REFUSED),
         (TransientError("500", status=500), Outcome.SPOILT),
         (BadAnswer("HTML", status=200), Outcome.SPOILT),
         (Unreachable("no route"), Outcome.ABSENT),
