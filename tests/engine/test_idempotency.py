@@ -136,7 +136,7 @@ async def test_a_call_whose_answer_was_lost_has_its_effect_once(tmp_path: Path, 
             request.transport.abort()
         return web.Response(text=receipt)
 
-    async with serving(handler) as base:
+    async with serving(handler) as base, asyncio.timeout(30):
         summary = await run_pipeline(shop(str(base)), workspace=tmp_path / "workspace", store=make())
     assert summary.stages["pay"].done == 3
     assert summary.retries >= 3
