@@ -52,6 +52,7 @@ from streamflow.events import (
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 from streamflow.observe import summary as reports
+from streamflow.observe.bottleneck import bottleneck
 from streamflow.observe.log import Log
 from streamflow.observe.progress import displayed
 from streamflow.observe.stats import Observer
@@ -160,7 +161,13 @@ class _Session:
                 return self._failed(error)
         limits = [limit.snapshot() for limit in self._limits or ()]
         report = await asyncio.to_thread(self._report, summary, limits)
-        log.info("run_reported", outcome=report.code, pending=sum(report.pending.values()), dead=report.dead)
+        log.info(
+            "run_reported",
+            outcome=report.code,
+            pending=sum(report.pending.values()),
+            dead=report.dead,
+            bottleneck=report.bottleneck.why if report.bottleneck is not None else None,
+        )
         self._log.flush()
         if not options.quiet:
             tell(self._log.redact.text(reports.text(report)))
@@ -356,7 +363,6 @@ class _Session:
     def _report(self, summary: Summary, limits: Sequence[LimitState]) -> reports.Report:
         found = inspect.overview(self._workspace)
         letters = inspect.dead_letters(self._workspace, limit=_LETTERS) if found.dead else []
-        places = {stage.name: stage.runs_in for stage in self._pipeline.stages}
         return reports.Report(
             summary,
             str(self._workspace),
@@ -366,7 +372,7 @@ class _Session:
             found.dead,
             letters,
             limits,
-            reports.bottleneck(summary, limits, places),
+            None if self._options.sequential else bottleneck(reports.whole(summary, limits)),
             None if summary.error is None else _why(summary.error),
         )
 

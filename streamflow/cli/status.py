@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 _HEADINGS = ("stage", "pending", "done", "skipped", "dead", "last minute", "")
 _LIVE_HEADINGS = ("stage", "pending", "active", "done", "skipped", "dead", "rate", "time goes to")
-_WORTH_TELLING = 0.05
-"""The share of a stage's time below which it does not matter what it waited for."""
 
 
 def status(workspace: WorkspaceOption = None, as_json: JsonOption = False) -> None:
@@ -71,6 +69,8 @@ def _completed(found: Overview, now: Standing) -> Overview:
 
 
 def _as_json(folder: Path, found: Overview, held: dict[str, object] | None, now: Standing | None) -> dict[str, Any]:
+    from streamflow.observe import bottleneck as bottlenecks
+
     return {
         "pipeline": found.pipeline,
         "workspace": str(folder.resolve()),
@@ -81,6 +81,7 @@ def _as_json(folder: Path, found: Overview, held: dict[str, object] | None, now:
         "eta": round(now.eta, 3) if now is not None and now.eta is not None else None,
         "stages": {name: _stage_as_json(name, counts, found, now) for name, counts in found.stages.items()},
         "limits": now.limits if now is not None else [],
+        "bottleneck": bottlenecks.as_json(now.bottleneck) if now is not None else None,
     }
 
 
@@ -111,6 +112,9 @@ def _show(folder: Path, found: Overview, held: dict[str, object] | None, now: St
     rows = [_row(name, counts, found, now) for name, counts in found.stages.items()]
     if rows:
         give(table(headings, rows, right=range(1, len(headings) - 1)))
+    if now is not None and now.bottleneck is not None and now.eta != 0:
+        give("")
+        give(f"Bottleneck: {one_line(now.bottleneck.why)}.\n{one_line(now.bottleneck.advice)}")
     if now is not None and now.limits:
         from streamflow.cli.limits import told
 
@@ -156,9 +160,9 @@ def _row(name: str, counts: Counts, found: Overview, now: Standing | None) -> li
 
 
 def _time_goes_to(live: StageNow) -> str:
-    if live.paused:
-        return "paused"
-    return ", ".join(f"{one_line(what)} {share:.0%}" for what, share in live.shares.items() if share >= _WORTH_TELLING)
+    from streamflow.observe.words import parts
+
+    return "paused" if live.paused else one_line(parts(live.shares))
 
 
 def _in(seconds: float) -> str:

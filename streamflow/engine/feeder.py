@@ -52,6 +52,11 @@ class Feeder:
         """Items that wait for their retry time."""
         return len(self._parked) + self._outside
 
+    @property
+    def next_due(self) -> float:
+        """When the first of them is due, by the loop's clock; infinite where none waits."""
+        return min(self._parked[0][0] if self._parked else float("inf"), self._next_outside)
+
     def park(self, item: Item, delay: float) -> None:
         """Keep an item for `delay` seconds. It is pending in the store already, with its time."""
         now = asyncio.get_running_loop().time()
@@ -129,7 +134,7 @@ class Feeder:
     async def _put_what_is_due(self) -> None:
         loop = asyncio.get_running_loop()
         while True:
-            next_due = min(self._parked[0][0] if self._parked else float("inf"), self._next_outside)
+            next_due = self.next_due
             self._changed.clear()
             try:
                 async with asyncio.timeout_at(next_due if next_due < float("inf") else None):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +25,7 @@ class Feeding:
 
     `guarded` is what each task is wrapped in. A `sequential` run has one item in flight: it is fed the next once that
     has settled. With `behind` sources wait until what is pending has ended, and a new epoch has begun.
+    `ended` is when the last of what feeds had, by the monotonic clock.
     """
 
     pipeline: Pipeline
@@ -36,6 +38,7 @@ class Feeding:
     behind: bool
     intakes: list[Intake] = field(default_factory=list)
     following: Following | None = None
+    ended: float | None = None
     _begun: asyncio.Event = field(default_factory=asyncio.Event)
 
     def start(self, group: asyncio.TaskGroup) -> tuple[list[asyncio.Task[None]], list[asyncio.Task[None]]]:
@@ -70,6 +73,8 @@ class Feeding:
             await self.guarded(work)
         finally:
             self.shared.tally.feeding -= 1
+            if not self.shared.tally.feeding:
+                self.ended = time.monotonic()
             self.shared.tally.notify()
 
     def _intake(self, source: Source, inputs: Inputs) -> Intake:

@@ -10,7 +10,10 @@ from streamflow.engine.trace import Span
 
 @dataclass(frozen=True, slots=True)
 class StageFigures:
-    """One stage at a moment: items by state since the run began, and shares of its workers' time by what they did."""
+    """One stage at a moment: items by state since the run began, and shares of its workers' time by what they did.
+
+    The first of the `parked` items is due in `retry_in` seconds.
+    """
 
     queued: int
     active: int
@@ -23,13 +26,16 @@ class StageFigures:
     workers: int
     shares: Mapping[str, float] = field(default_factory=dict)
     paused: bool = False
+    runs_in: str = "loop"
+    retry_in: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
     """How a run ended. `error` is what stopped it; `stopped_by` names the signal. `seconds` is wall time.
 
-    `refused` counts records of sources that cannot be stored.
+    `refused` counts records of sources that cannot be stored. For `fed` seconds more could come in. `processor` are the
+    seconds for which its process kept processors busy, worker processes not counted.
     """
 
     pipeline: str
@@ -39,6 +45,8 @@ class Summary:
     stopped_by: str | None = None
     spans: Sequence[Span] = ()
     refused: int = 0
+    fed: float = 0.0
+    processor: float = 0.0
 
     @property
     def dead(self) -> int:

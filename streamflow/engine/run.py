@@ -111,7 +111,7 @@ class Run:
 
     async def __call__(self) -> Summary:
         """Run to the end. Raises what a source, a finalizer or the store raised; stage failures are items' ends."""
-        self._started = time.monotonic()
+        self._started, processor = time.monotonic(), time.process_time()
         plan = self._plan()
         opened = await self._store.open(plan, refresh=self._refresh, stale=self._stale)
         try:
@@ -147,7 +147,17 @@ class Run:
             await self._store.close()
         seconds = self._end(f"stopped: {self._error}" if self._error else self._stopped_by or "done")
         refused = sum(intake.refused for intake in self._feeding.intakes)
-        return Summary(self.pipeline.name, self.figures(), seconds, self._error, self._stopped_by, self._spans, refused)
+        return Summary(
+            self.pipeline.name,
+            self.figures(),
+            seconds,
+            self._error,
+            self._stopped_by,
+            self._spans,
+            refused,
+            seconds if self._feeding.ended is None else self._feeding.ended - self._started,
+            time.process_time() - processor,
+        )
 
     def _end(self, reason: str) -> float:
         seconds = time.monotonic() - self._started
@@ -197,10 +207,19 @@ class Run:
         return {name: self._stage_figures(pool) for name, pool in self.pools.items()}
 
     def at(self, slot: Slot) -> str:
-        """What a worker is at: `input`, `work`, or what it waits for."""
-        return self._shared.at(slot)
+        """What a worker is at: `input`, `work`, or what it waits for. One that has no item waits for the time of a
+        retry where all that is left are items of that kind, and some of them its stage's.
+        """
+        if slot.items:
+            return self._shared.at(slot)
+        pool = self.pools[slot.stage]
+        if pool.channel.held:
+            return "paused"
+        parked = pool.feeder.parked and self.tally.alive == sum(each.feeder.parked for each in self.pools.values())
+        return "retry" if parked else "input"
 
     def _stage_figures(self, pool: Pool) -> StageFigures:
+        due = pool.feeder.next_due
         return StageFigures(
             queued=0 if self._sequential else len(pool.channel),
             active=pool.active,
@@ -213,6 +232,8 @@ class Run:
             workers=pool.stage.workers,
             shares=shares(self.looks.get(pool.stage.name, {})),
             paused=pool.channel.held,
+            runs_in=pool.stage.runs_in,
+            retry_in=due - self._shared.clock() if due < float("inf") else None,
         )
 
     def _plan(self) -> Plan:
@@ -261,7 +282,7 @@ class Run:
             place += stage.workers * stage.in_hand
         slots = [slot for pool in self.pools.values() for slot in pool.slots]
         tick = min(0.1, *(stage.timeout / 10 for stage in stages)) if stages else 0.1
-        self._watchdog = Watchdog(slots, self._hook, self._shared.at, tick=max(0.01, tick))
+        self._watchdog = Watchdog(slots, self._hook, self.at, tick=max(0.01, tick))
 
     def _tell_of_unclean_end(self, opened: Opened) -> None:
         if opened.in_flight:

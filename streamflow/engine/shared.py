@@ -86,9 +86,7 @@ class Shared:
             channel.close()
 
     def at(self, slot: Slot) -> str:
-        """What a worker is at: `input`, `work`, or what it waits for."""
-        if not slot.items:
-            return "input"
+        """What a worker is at that has an item: `work`, or what it waits for."""
         if slot.waiting == "writer" and self.patience.reason is not None:
             return f"writer ({self.patience.reason})"
         return slot.waiting or slot.deadline.waiting or "work"

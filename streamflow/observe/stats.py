@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from streamflow.engine.figures import StageFigures, shares
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
+from streamflow.observe.bottleneck import Bottleneck, Seen, bottleneck, processors, use
 
 WINDOW = 10.0
 """Seconds over which rates are counted."""
@@ -18,9 +20,9 @@ WINDOW = 10.0
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """A run at one moment. `seconds` since its start; `waits` is what most of a stage's workers are at; `shares` are
-    those of their time over the window; `eta` is in seconds, None while unknown; `more` says that sources may still
-    bring items."""
+    """A run at one moment. `seconds` since its start; the stages' shares of time and the `bottleneck` are those of the
+    window; `waits` is what most of a stage's workers are at; `eta` is in seconds, None while unknown; `more` says that
+    sources may still bring items."""
 
     seconds: float
     stages: Mapping[str, StageFigures]
@@ -29,7 +31,19 @@ class View:
     limits: Sequence[LimitState]
     eta: float | None
     more: bool
-    shares: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    bottleneck: Bottleneck | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """What a later look is compared with: items that had ended, and the seconds for which workers were at what, by
+    stage; the limits by name; and the processor's seconds."""
+
+    at: float
+    ended: Mapping[str, int]
+    seconds: Mapping[str, Mapping[str, float]]
+    limits: Mapping[str, LimitState]
+    processor: float
 
 
 class Observer:
@@ -39,26 +53,31 @@ class Observer:
         self._run = run
         self._limits = limits
         self._started = started
-        self._seen: deque[tuple[float, dict[str, int], dict[str, dict[str, float]]]] = deque([(started, {}, {})])
+        self._looks = deque([_Look(started, {}, {}, {}, time.process_time())])
+        self._processors = processors()
 
     def look(self, now: float) -> View:
         run = self._run
         figures = run.figures()
-        ended = {name: _ended(stage) for name, stage in figures.items()}
-        while len(self._seen) > 1 and self._seen[1][0] <= now - WINDOW:
-            self._seen.popleft()
-        then, before, looked = self._seen[0]
-        looks = {name: dict(seconds) for name, seconds in run.looks.items()}
-        self._seen.append((now, ended, looks))
-        span = max(now - then, 0.001)
-        rates = {name: (count - before.get(name, 0)) / span for name, count in ended.items()}
+        limits = [limit.snapshot() for limit in self._limits]
+        looks, then = self._looks, self._since(now)
+        looks.append(
+            _Look(
+                now,
+                {name: _ended(stage) for name, stage in figures.items()},
+                {name: dict(seconds) for name, seconds in run.looks.items()},
+                {limit.name: limit for limit in limits},
+                time.process_time(),
+            )
+        )
+        seen = self._seen(then, looks[-1], figures)
         in_sight = sum(stage.queued + stage.active + stage.parked for stage in figures.values())
         return View(
             seconds=now - self._started,
-            stages=figures,
-            rates=rates,
+            stages=seen.stages,
+            rates=seen.rates,
             waits={name: _waits(run, name) for name in figures},
-            limits=[limit.snapshot() for limit in self._limits],
+            limits=limits,
             eta=eta(
                 run.pipeline,
                 figures,
@@ -67,11 +86,32 @@ class Observer:
                 blocked=_blocked(run),
             ),
             more=run.tally.feeding > 0,
-            shares={name: shares(_since(looked.get(name, {}), seconds)) for name, seconds in looks.items()},
+            bottleneck=None if run.sequential else bottleneck(seen),
+        )
+
+    def _since(self, now: float) -> _Look:
+        """The look with which the window begins."""
+        while len(self._looks) > 1 and self._looks[1].at <= now - WINDOW:
+            self._looks.popleft()
+        return self._looks[0]
+
+    def _seen(self, then: _Look, now: _Look, figures: Mapping[str, StageFigures]) -> Seen:
+        span = max(now.at - then.at, 0.001)
+        return Seen(
+            seconds=span,
+            stages={
+                name: replace(stage, shares=shares(_less(then.seconds.get(name, {}), now.seconds.get(name, {}))))
+                for name, stage in figures.items()
+            },
+            rates={name: (count - then.ended.get(name, 0)) / span for name, count in now.ended.items()},
+            feeding=float(self._run.tally.feeding > 0),
+            uses=[use(limit, span, then.limits.get(name)) for name, limit in now.limits.items()],
+            busy_processors=(now.processor - then.processor) / span,
+            processors=self._processors,
         )
 
 
-def _since(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
+def _less(before: Mapping[str, float], now: Mapping[str, float]) -> dict[str, float]:
     return {what: seconds - before.get(what, 0.0) for what, seconds in now.items()}
 
 

@@ -3,34 +3,18 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from streamflow.engine.figures import StageFigures, Summary
-from streamflow.limits.allowance import Allowance, LimitState
-from streamflow.observe.words import duration
+from streamflow.engine.figures import Summary
+from streamflow.limits.allowance import LimitState
+from streamflow.observe import bottleneck as bottlenecks
+from streamflow.observe.bottleneck import Bottleneck, Seen, processors, use
+from streamflow.observe.words import duration, parts
 from streamflow.storage.inspect import DeadLetter
 
-SHORTEST = 1.0
-"""Seconds; of a shorter run nothing sound can be said about what held it up."""
-_ENOUGH = 0.3
-"""A stage whose workers are busy for a smaller share of the time holds nobody up."""
-_HELD = 0.5
 _NAMED = 5
-HOLDING = "holding the loop"
-
-
-@dataclass(frozen=True, slots=True)
-class Bottleneck:
-    """The busiest stage (None: the sources), the share of its workers' time that it was busy, and what they were at."""
-
-    stage: str | None
-    busy: float
-    at: str
-    limit: LimitState | None = None
-    workers: int = 0
-    runs_in: str = "loop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,84 +34,36 @@ class Report:
     error: str | None = None
 
 
-def bottleneck(summary: Summary, limits: Sequence[LimitState], places: Mapping[str, str]) -> Bottleneck | None:
-    """What decided how long the run took, as seen by the watchdog's looks; None where that cannot be said.
-
-    A stage that holds the loop for half of the time holds up all others. Else workers that have no input and workers
-    that wait for room do not hold anybody up: the stage with the largest share of other looks does. `places` tells
-    where each stage runs.
-    """
-    looked = {name: stage for name, stage in summary.stages.items() if stage.shares}
-    if summary.seconds < SHORTEST or not looked:
-        return None
-    holder = max(looked, key=lambda name: _held(looked[name]))
-    if (held := _held(looked[holder])) >= _HELD:
-        return Bottleneck(holder, held, HOLDING, None, looked[holder].workers, places.get(holder, "loop"))
-    busy = {name: _busy(stage) for name, stage in looked.items()}
-    name = max(busy, key=lambda stage: sum(busy[stage].values()))
-    share = sum(busy[name].values())
-    if share < _ENOUGH:
-        return Bottleneck(None, share, "input")
-    at = max(busy[name], key=lambda what: busy[name][what])
-    limit = next((limit for limit in limits if at in _waits_for(limit)), None)
-    return Bottleneck(name, share, at, limit, summary.stages[name].workers, places.get(name, "loop"))
-
-
-def advice(found: Bottleneck) -> str:
-    """A few lines on the bottleneck and on what would move it."""
-    if found.stage is None:
-        return "The stages mostly waited for input: the source decides the pace, more workers would not help."
-    if found.at == HOLDING:
-        return (
-            f"{found.stage} held everything up: its function blocked or computed for {found.busy:.0%} of the time,\n"
-            "and nothing else could run meanwhile. More workers would not help; "
-            'runs_in="thread" would where it waits,\nruns_in="process" where it computes.'
-        )
-    where = f"{found.stage} held the others up: its workers were busy {found.busy:.0%} of the time,\n"
-    if found.limit is not None:
-        name = found.limit.name
-        if not found.at.startswith("limit"):
-            what = "to answer again" if found.at.startswith("breaker") else "as long as it had asked to"
-            return f"{where}mostly waiting for {name} {what}. More workers would not help."
-        return (
-            f"{where}mostly waiting for the limit of {name} ({_allowance(found.limit.effective)}).\n"
-            f"More workers would not help. If {name} allows you more, say so in [services.{name}] of streamflow.toml."
-        )
-    if found.at.startswith("writer ("):
-        return f"{where}mostly waiting until something could be saved: {found.at[8:-1]}."
-    if found.at == "writer":
-        return f'{where}mostly with saving. A faster disk would help, or synchronous = "NORMAL" in [storage].'
-    if found.runs_in == "process":
-        more = f"More of them help as long as there are idle cores: --workers {found.stage}={found.workers * 2}."
-    else:
-        more = f"More of them would help: --workers {found.stage}={found.workers * 2}."
-    return f"{where}mostly working ({found.workers} workers). {more}"
+def whole(summary: Summary, limits: Sequence[LimitState]) -> Seen:
+    """What was seen of a run from its beginning to its end."""
+    seconds = max(summary.seconds, 0.001)
+    return Seen(
+        seconds=seconds,
+        stages=summary.stages,
+        rates={name: (stage.done + stage.skipped + stage.dead) / seconds for name, stage in summary.stages.items()},
+        feeding=summary.fed / seconds,
+        uses=[use(limit, seconds) for limit in limits],
+        busy_processors=summary.processor / seconds,
+        processors=processors(),
+    )
 
 
 def text(report: Report) -> str:
     """The report for people: plain text, not yet made harmless."""
     summary = report.summary
     lines = [_heading(report)]
-    rows = [("", "done", "skipped", "failed", "tried again")] if _ended(summary) else []
-    rows += [
-        (name, f"{s.done:,}", f"{s.skipped:,}", f"{s.dead:,}", f"{s.retries:,}")
-        for name, s in summary.stages.items()
-        if rows
-    ]
-    widths = [max((len(row[column]) for row in rows), default=0) for column in range(5)]
-    for row in rows:
-        cells = [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        lines.append("  " + "  ".join(cells))
+    if _ended(summary):
+        lines += _stages(summary, timed=report.bottleneck is not None)
     if report.letters:
         lines += _failures(report)
     if report.bottleneck is not None:
-        lines += ["", *advice(report.bottleneck).splitlines()]
+        lines += ["", f"Bottleneck: {report.bottleneck.why}.", report.bottleneck.advice]
     return "\n".join(lines)
 
 
 def as_json(report: Report) -> dict[str, Any]:
     """The report for programs."""
-    summary, found = report.summary, report.bottleneck
+    summary = report.summary
     return {
         "pipeline": summary.pipeline,
         "workspace": report.workspace,
@@ -141,6 +77,7 @@ def as_json(report: Report) -> dict[str, Any]:
                 "skipped": stage.skipped,
                 "dead": stage.dead,
                 "retries": stage.retries,
+                "shares": {what: round(share, 3) for what, share in stage.shares.items()},
             }
             for name, stage in summary.stages.items()
         },
@@ -150,9 +87,7 @@ def as_json(report: Report) -> dict[str, Any]:
             for letter in report.letters
         ],
         "calls": {limit.name: limit.granted for limit in report.limits},
-        "bottleneck": None
-        if found is None
-        else {"stage": found.stage, "busy": round(found.busy, 3), "mostly": found.at, "advice": advice(found)},
+        "bottleneck": bottlenecks.as_json(report.bottleneck),
         "retry": report.retry if report.dead else None,
         "error": report.error,
     }
@@ -167,19 +102,15 @@ _OUTCOMES = {
 }
 
 
-def _held(stage: StageFigures) -> float:
-    """The share of all time for which a stage held the loop, which only one worker can at a time."""
-    return stage.shares.get(HOLDING, 0.0) * stage.workers
-
-
-def _waits_for(limit: LimitState) -> tuple[str, ...]:
-    return f"limit {limit.name}", f"pause {limit.name}", f"breaker {limit.name}"
-
-
-def _busy(stage: StageFigures) -> dict[str, float]:
-    return {
-        at: share for at, share in stage.shares.items() if at not in ("input", "loop") and not at.startswith("room")
-    }
+def _stages(summary: Summary, *, timed: bool) -> Iterator[str]:
+    rows = [["", "done", "skipped", "failed", "tried again", "time went to" if timed else ""]]
+    for name, stage in summary.stages.items():
+        counts = [f"{count:,}" for count in (stage.done, stage.skipped, stage.dead, stage.retries)]
+        rows.append([name, *counts, parts(stage.shares) if timed else ""])
+    widths = [max(len(row[column]) for row in rows) for column in range(5)]
+    for name, *counts, went_to in rows:
+        cells = [name.ljust(widths[0]), *(count.rjust(width) for count, width in zip(counts, widths[1:], strict=True))]
+        yield "  ".join(["", *cells, went_to]).rstrip()
 
 
 def _ended(summary: Summary) -> int:
@@ -215,13 +146,3 @@ def _failures(report: Report) -> list[str]:
 def _short(text: str, width: int) -> str:
     flat = " ".join(text.split())
     return flat if len(flat) <= width else f"{flat[: width - 1]}…"
-
-
-def _allowance(allowed: Allowance) -> str:
-    told = []
-    if allowed.rate is not None:
-        told.append(f"{allowed.rate:g} calls in {allowed.per or 1:g} s")
-    told += map(str, allowed.windows)
-    if allowed.concurrency is not None:
-        told.append(f"{allowed.concurrency} at once")
-    return ", ".join(told) or "paused"

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 
+_WORTH_TELLING = 0.05
+"""The share of a stage's time below which it does not matter what that went to."""
 # C0 and C1 controls move the cursor and rewrite the screen; bidirectional controls reorder what is read.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
@@ -27,6 +30,11 @@ def pace(rate: float) -> str:
     if rate >= 9.95:
         return f"{rate:,.0f}/s"
     return f"{rate:.1f}/s" if rate >= 0.1 else f"{rate * 60:.1f}/min"
+
+
+def parts(shares: Mapping[str, float]) -> str:
+    """What time went to: work 70%, limit crossref 25%. What was little is left out."""
+    return ", ".join(f"{what} {share:.0%}" for what, share in shares.items() if share >= _WORTH_TELLING)
 
 
 def printable(text: str) -> str:

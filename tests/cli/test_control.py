@@ -43,6 +43,22 @@ def test_status_shows_what_is_in_hand_and_what_it_waits_for(folder: Path) -> Non
     assert (told["running"], told["state"], told["stages"]["measure"]["active"]) == (False, None, 0)
 
 
+def test_status_names_the_bottleneck(folder: Path) -> None:
+    write_words(folder, "wait", "b", "c")
+    with started(folder, *RUN) as run:
+        read_until(run.stdout, "waiting")
+        while status(folder)["bottleneck"] is None:
+            pass  # of its first second nothing is said
+        told = status(folder)["bottleneck"]
+        assert (told["stage"], told["at"]) == ("measure", "work")
+        assert "\nBottleneck: measure: " in cli(folder, "status", "-w", "ws").stdout
+        (folder / "go").touch()
+        _, summary = run.communicate(timeout=60)
+    assert "time went to" in summary
+    assert "\nBottleneck: measure: " in summary
+    assert status(folder)["bottleneck"] is None
+
+
 def test_health_is_an_exit_code_and_a_line(folder: Path) -> None:
     write_words(folder, "wait")
     with started(folder, *RUN) as run:

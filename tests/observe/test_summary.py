@@ -9,10 +9,13 @@ import pytest
 
 from streamflow.engine.figures import StageFigures, Summary
 from streamflow.limits.allowance import Allowance, LimitState
-from streamflow.observe.summary import Bottleneck, Report, advice, as_json, bottleneck, text
+from streamflow.observe.bottleneck import Bottleneck
+from streamflow.observe.summary import Report, as_json, text, whole
 from streamflow.storage.inspect import DeadLetter
 
 LIMIT = LimitState("crossref", Allowance(), Allowance(), Allowance(10, 1, 3), 3, 5, 40, 0.0, None)
+
+FOUND = Bottleneck("enrich", 0.75, "work", 2 / 3, "enrich: it works", "More workers.")
 
 
 def stage(done: int = 0, dead: int = 0, **shares: float) -> StageFigures:
@@ -32,42 +35,18 @@ def report(told: Summary, **more: object) -> Report:
     return replace(Report(told, "ws", 0, "streamflow retry -w ws"), **more)
 
 
-def test_the_stage_whose_workers_are_busiest_is_the_bottleneck_and_waiting_for_room_is_not_busy() -> None:
-    told = summary(
-        extract=stage(work=0.1, room_in_enrich=0.9),
-        enrich=stage(work=0.2, limit_crossref=0.7, input=0.1),
-        download=stage(work=0.3, input=0.7),
-    )
-    found = bottleneck(told, [LIMIT], {})
-    assert found is not None
-    assert (found.stage, found.at, found.limit) == ("enrich", "limit crossref", LIMIT)
-    assert found.busy == pytest.approx(0.9)
+def test_a_run_is_seen_whole() -> None:
+    told = replace(summary(20.0, enrich=stage(done=6, dead=4)), fed=5.0, processor=10.0)
+    seen = whole(told, [replace(LIMIT, granted=40, held=30.0)])
+    assert (seen.rates, seen.feeding, seen.busy_processors) == ({"enrich": 0.5}, 0.25, 0.5)
+    assert [(use.calls, use.in_flight) for use in seen.uses] == [(2.0, 1.5)]
 
 
-def test_where_all_wait_for_input_the_source_decides() -> None:
-    found = bottleneck(summary(extract=stage(work=0.1, input=0.9)), [], {})
-    assert found is not None
-    assert found.stage is None
-    assert "the source decides the pace" in advice(found)
-
-
-@pytest.mark.parametrize("told", [summary(seconds=0.4, extract=stage(work=1.0)), summary(extract=stage())])
-def test_of_a_short_or_unseen_run_nothing_is_claimed(told: Summary) -> None:
-    assert bottleneck(told, [], {}) is None
-
-
-@pytest.mark.parametrize(
-    ("found", "words"),
-    [
-        (Bottleneck("enrich", 0.9, "limit crossref", LIMIT, 8), "10 calls in 1 s, 3 at once"),
-        (Bottleneck("enrich", 0.9, "limit crossref", LIMIT, 8), "[services.crossref]"),
-        (Bottleneck("enrich", 0.9, "work", None, 8), "--workers enrich=16"),
-        (Bottleneck("extract", 0.9, "work", None, 2, "process"), "idle cores"),
-        (Bottleneck("enrich", 0.9, "writer", None, 8), 'synchronous = "NORMAL"'),
-    ],
-)
-def test_the_advice_names_what_would_move_the_bottleneck(found: Bottleneck, words: str) -> None:
-    assert words in advice(found)
+def test_the_bottleneck_is_told_beside_what_time_went_to() -> None:
+    told = text(report(summary(enrich=stage(done=1, work=0.7, input=0.26, writer=0.04)), bottleneck=FOUND))
+    assert "   done  skipped  failed  tried again  time went to" in told
+    assert "work 70%, input 26%\n" in told
+    assert told.endswith("\n\nBottleneck: enrich: it works.\nMore workers.")
 
 
 def test_failures_are_named_with_their_reasons_and_the_command_that_retries_them() -> None:
@@ -108,11 +87,20 @@ def test_the_heading_says_how_it_ended(told: Summary, more: dict[str, object], w
 
 
 def test_the_json_has_the_same_and_is_plain() -> None:
-    told = summary(extract=stage(done=1, dead=1))
-    found = Bottleneck("extract", 0.5, "work", None, 4)
-    made = json.loads(json.dumps(as_json(report(told, code=3, dead=1, letters=[letter()], bottleneck=found))))
+    told = summary(extract=stage(done=1, dead=1, work=1.0))
+    made = json.loads(json.dumps(as_json(report(told, code=3, dead=1, letters=[letter()], bottleneck=FOUND))))
     assert made["outcome"] == "finished with dead letters"
-    assert made["stages"]["extract"] == {"pending": 0, "done": 1, "skipped": 0, "dead": 1, "retries": 0}
+    assert made["stages"]["extract"] == {
+        "pending": 0,
+        "done": 1,
+        "skipped": 0,
+        "dead": 1,
+        "retries": 0,
+        "shares": {"work": 1.0},
+    }
     assert made["failures"] == [{"stage": "extract", "key": "a", "attempts": 1, "error": "no good"}]
-    assert made["bottleneck"]["stage"] == "extract"
+    assert made["bottleneck"] == {
+        **{"stage": "enrich", "busy": 0.75, "at": "work", "share": 0.667},
+        **{"why": "enrich: it works", "advice": "More workers."},
+    }
     assert made["retry"] == "streamflow retry -w ws"

@@ -109,7 +109,7 @@ class Answers:
                 retries=figures.retries,
                 rate=view.rates[name],
                 paused=figures.paused,
-                shares=dict(view.shares.get(name, {})),
+                shares=dict(figures.shares),
             )
             for name, figures in view.stages.items()
         }
@@ -123,6 +123,7 @@ class Answers:
             more=view.more,
             stages=stages,
             limits=self._limit_states(),
+            bottleneck=view.bottleneck,
         )
 
     def _limit_states(self) -> list[dict[str, Any]]:

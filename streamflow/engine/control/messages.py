@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from streamflow.errors import ControlError, UsageError
+from streamflow.observe.bottleneck import Bottleneck
 from streamflow.storage.selection import Selection
 
 VERSION = 1
@@ -89,7 +90,8 @@ class StageNow(msgspec.Struct, frozen=True):
 
 class Standing(msgspec.Struct, frozen=True):
     """A run at this moment. `state` is starting, running or stopping; `since` is in seconds since the epoch, `uptime`
-    and `eta` are in seconds; `more` says that its sources may bring more. `limits` are the fields of `LimitState`."""
+    and `eta` are in seconds; `more` says that its sources may bring more. `limits` are the fields of `LimitState`. The
+    `bottleneck` is that of the last seconds, None where it cannot be told."""
 
     pid: int
     pipeline: str
@@ -100,6 +102,7 @@ class Standing(msgspec.Struct, frozen=True):
     more: bool
     stages: dict[str, StageNow]
     limits: list[dict[str, Any]]
+    bottleneck: Bottleneck | None = None
 
 
 class Diagnosis(msgspec.Struct, frozen=True):
