@@ -2,16 +2,15 @@
 
 `anyio.to_process` gives each call a worker of its own and kills it when the call is cancelled, so that a hang, a
 memory hog or a crash costs only its own item. Limits are set inside the worker before each call: address space,
-processor seconds, no core file, an empty environment, and death with the parent.
+processor seconds, no core file, an empty environment, and death with the engine, together with all that its code
+started.
 """
 
 from __future__ import annotations
 
-import ctypes
 import os
 import pickle
 import resource
-import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -23,10 +22,9 @@ import anyio
 import anyio.to_process
 
 from streamflow.engine.context import WorkerContext
+from streamflow.engine.executors.group import lead
 from streamflow.engine.stage import Stage
 from streamflow.errors import WorkerDied
-
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 @asynccontextmanager
@@ -34,7 +32,7 @@ async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[
     """Run the stage's function in at most `stage.workers` processes; resources are opened once in each."""
     limiter = anyio.CapacityLimiter(stage.workers)
     wanted = dict(stage.signature.resources)
-    memory, seconds, parent = stage.memory, max(1, int(stage.timeout)), os.getpid()
+    memory, seconds, engine = stage.memory, max(1, int(stage.timeout)), os.getpid()
     file = _hide_main()
 
     async def call(record: Any) -> Any:
@@ -45,7 +43,7 @@ async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[
                 workspace,
                 memory,
                 seconds,
-                parent,
+                engine,
                 cancellable=True,
                 limiter=limiter,
             )
@@ -89,13 +87,13 @@ def _work(
     workspace: Path,
     memory: int,
     seconds: int,
-    parent: int,
+    engine: int,
 ) -> tuple[Any, Exception | None]:
     """Run one call and give its value or its error, in a form that survives the way back.
 
     The call comes pickled: reading it imports the stage's module, whose code is to be confined too.
     """
-    _confine(parent)
+    _confine(engine)
     _limit(memory, seconds)
     try:
         function, record, wanted = _read(pickled)
@@ -114,16 +112,12 @@ def _read(pickled: bytes) -> tuple[Callable[..., Any], Any, Mapping[str, type[An
     return call
 
 
-def _confine(parent: int) -> None:
+def _confine(engine: int) -> None:
     global _confined
     if _confined:
         return
-    if sys.platform == "linux":
-        ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)  # the parent died before the signal was asked for
+    lead(engine)
     _hide_protocol()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the engine decides
     os.environ.clear()
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _confined = True

@@ -7,7 +7,8 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from tests.engine.executors.work import Job, Seen
 from tests.engine.flows import ONCE, Played, flow, play, source_of
 
 TWICE = Retry(attempts=2, base=0, cap=0)
+linux = pytest.mark.skipif(sys.platform != "linux", reason="processes that are not ours are followed by descriptors")
 
 
 def stage(function: Callable[..., Any], **policy: Any) -> Stage:
@@ -39,8 +41,8 @@ def workers(folder: Path) -> list[int]:
     return [int(path.name.removeprefix("worker-")) for path in folder.glob("worker-*")]
 
 
-async def at_work(folder: Path, count: int) -> list[int]:
-    while len(found := workers(folder)) < count:  # noqa: ASYNC110 - other processes tell it
+async def at_work(folder: Path, count: int, who: Callable[[Path], list[int]] = workers) -> list[int]:
+    while len(found := who(folder)) < count:  # noqa: ASYNC110 - other processes tell it
         await asyncio.sleep(0.01)
     return found
 
@@ -208,30 +210,62 @@ def test_no_worker_outlives_the_loop_of_its_run() -> None:
     assert not children().keys() - before
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="the kernel's parent-death signal")
-def test_no_worker_outlives_a_killed_engine(tmp_path: Path, pytestconfig: pytest.Config) -> None:
-    """The kernel kills the workers when the engine is killed, in the midst of their calls."""
+@contextmanager
+def followed(*processes: int) -> Iterator[list[int]]:
+    """Descriptors of processes that are to end within the block, or soon after it."""
+    descriptors = [os.pidfd_open(process) for process in processes]
+    try:
+        yield descriptors
+        for descriptor in descriptors:
+            assert select.select([descriptor], [], [], 20)[0], "it lives on"
+    finally:
+        for descriptor in descriptors:
+            os.close(descriptor)
 
-    async def start_and_kill() -> list[int]:
+
+def programs(folder: Path) -> list[int]:
+    """Programs that `leaves_a_program` has started."""
+    return [int(path.read_text()) for path in folder.glob("program-*")]
+
+
+@linux
+@pytest.mark.parametrize("how", ["its end", "a timeout", "two signals"])
+def test_what_its_code_started_does_not_outlive_the_run(how: str, tmp_path: Path) -> None:
+    """Whether its worker ends with the loop, is killed at its deadline, or in the midst of its call."""
+    with ExitStack() as stack:
+
+        async def watch(run: Run) -> None:
+            stack.enter_context(followed(*await at_work(tmp_path, 1, programs)))
+            if how == "its end":
+                (tmp_path / "over").touch()
+            elif how == "two signals":
+                run.stop("SIGTERM")
+                run.stop("SIGTERM")
+
+        its_stage = stage(work.leaves_a_program, workers=1, timeout=3 if how == "a timeout" else 60)
+        pipeline = flow(its_stage, sources=[source_of(Job(0))], resources=[work.Folder])
+        played = asyncio.run(play(pipeline, workspace=tmp_path, watch=watch, patience=60))
+        assert len(rows(played)) == (how == "its end")
+
+
+@linux
+@pytest.mark.parametrize(("what", "who"), [("hang in processes", workers), ("leave programs", programs)])
+def test_nothing_outlives_a_killed_engine(
+    what: str, who: Callable[[Path], list[int]], tmp_path: Path, pytestconfig: pytest.Config
+) -> None:
+    async def start_and_kill(stack: ExitStack) -> None:
         engine = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "tests.engine.executors.work", "hang in processes", str(tmp_path)),
+            *(sys.executable, "-m", "tests.engine.executors.work", what, str(tmp_path)),
             cwd=pytestconfig.rootpath,
         )
-        descriptors: list[int] = []
         try:
             async with asyncio.timeout(60):
-                descriptors += [os.pidfd_open(pid) for pid in await at_work(tmp_path, 3)]
+                found = await at_work(tmp_path, 3, who)
+            descriptors = stack.enter_context(followed(*found))
             assert not select.select(descriptors, [], [], 0)[0], "they are at work"
         finally:
             engine.kill()
             assert await engine.wait() == -signal.SIGKILL
-        return descriptors
 
-    descriptors = asyncio.run(start_and_kill())
-    try:
-        assert len(descriptors) == 3
-        for descriptor in descriptors:
-            assert select.select([descriptor], [], [], 20)[0], "a worker lives on"
-    finally:
-        for descriptor in descriptors:
-            os.close(descriptor)
+    with ExitStack() as stack:
+        asyncio.run(start_and_kill(stack))

@@ -178,6 +178,29 @@ class Meeting:
             time.sleep(0.01)
 
 
+class Folder:
+    """The run's folder."""
+
+    def __init__(self, context: WorkerContext) -> None:
+        self.path = context.workspace
+
+    def __enter__(self) -> "Folder":
+        return self
+
+    def __exit__(self, *details: object) -> None: ...
+
+
+def leaves_a_program(job: Job, *, folder: Folder) -> Seen:
+    """Starts a program that nobody ends, tells its number, and goes on when there is a file `over`."""
+    program = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(3600)"])
+    partial = folder.path / f"partial-{job.n}"
+    partial.write_text(str(program.pid))
+    partial.rename(folder.path / f"program-{job.n}")
+    while not (folder.path / "over").exists():
+        time.sleep(0.01)
+    return Seen(job.n)
+
+
 def announces_and_hangs(job: Job, *, pid: PidFile) -> Seen:
     time.sleep(3600)
     return Seen(job.n)
@@ -195,13 +218,14 @@ async def jobs(inputs: Inputs) -> AsyncIterator[Job]:
 
 def engine(function: Any, runs_in: Any, folder: Path, timeout: float) -> Run:
     stage = Stage(function, runs_in=runs_in, workers=3, timeout=timeout, retry=Retry(attempts=1))
-    pipeline = Pipeline("work", sources=[jobs], stages=[stage], resources=[PidFile])
+    pipeline = Pipeline("work", sources=[jobs], stages=[stage], resources=[PidFile, Folder])
     return Run(pipeline, MemoryStore(), resources={Inputs: Inputs(())}, workspace=folder)
 
 
 async def main(what: str, folder: Path) -> None:
     function, runs_in, timeout = {
         "hang in processes": (announces_and_hangs, "process", 3600.0),
+        "leave programs": (leaves_a_program, "process", 3600.0),
         "hang in threads": (blocks, "thread", 0.2),
     }[what]
     summary = await engine(function, runs_in, folder, timeout)()
