@@ -143,12 +143,20 @@ class ConcurrencyChanged:
 class StageCaughtUp:
     """A stage is given items that no source brought: records from before it was there, or stale ones.
 
-    `unreadable` records no longer fit its type and were left out.
+    `unreadable` records no longer fit its type and were left out; so were `pruned` ones, which are kept nowhere else.
     """
 
     stage: str
     items: int
     unreadable: int
+    pruned: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordsPruned:
+    """The records of so many items that ended long ago were forgotten."""
+
+    items: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,6 +244,7 @@ Event = (
     | StorageBlocked
     | StorageResumed
     | StageCaughtUp
+    | RecordsPruned
     | StageLacksRecords
     | RecordsRetracted
     | FinalizerEnded

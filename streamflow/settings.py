@@ -35,6 +35,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from streamflow.errors import SettingsError
 from streamflow.failpoints import VARIABLES as FAILPOINTS
+from streamflow.units import span
 
 T = TypeVar("T")
 
@@ -126,6 +127,19 @@ class LogSettings(_Section):
     """How many files that were put aside are kept."""
 
 
+class RetentionSettings(_Section):
+    done: float | None = None
+    """The age, as a time span, at which `watch` forgets the records of items that ended well; not set: never."""
+
+    @field_validator("done", mode="before")
+    @classmethod
+    def _is_span(cls, value: object) -> object:
+        try:
+            return value if value is None else span(str(value))
+        except ValueError:
+            raise ValueError("a time span, such as 12h or 30d") from None
+
+
 class WatchSettings(_Section):
     quiet: float = Field(default=2.0, ge=0)
     """Seconds without a change after which a file counts as whole."""
@@ -186,6 +200,7 @@ class Settings(BaseSettings):
     download: DownloadSettings = DownloadSettings()
     log: LogSettings = LogSettings()
     watch: WatchSettings = WatchSettings()
+    retention: RetentionSettings = RetentionSettings()
     grace: float = Field(default=30.0, ge=0)
     """Seconds that active items have to finish after the first signal."""
     outage: float = Field(default=900.0, gt=0)
@@ -313,6 +328,7 @@ def _siblings(where: tuple[str, ...]) -> Collection[str]:
         "download": DownloadSettings,
         "log": LogSettings,
         "watch": WatchSettings,
+        "retention": RetentionSettings,
     }
     if where[2:3] == ("windows",) and len(where) > 3:
         return WindowSettings.model_fields

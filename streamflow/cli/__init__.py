@@ -19,6 +19,7 @@ from streamflow.cli import (
     graph,
     journal,
     limits,
+    prune,
     retry,
     run,
     simulate,
@@ -53,6 +54,7 @@ app.command()(simulate.simulate)
 app.command()(graph.graph)
 app.command()(doctor.doctor)
 app.command()(retry.retry)
+app.command()(prune.prune)
 app.add_typer(dead.app, name="dead")
 app.add_typer(journal.app, name="journal")
 

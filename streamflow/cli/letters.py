@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,19 +9,18 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streamflow.cli.output import one_line
+from streamflow.units import span
 
 if TYPE_CHECKING:
     from streamflow.storage.selection import Selection
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-
 
 def seconds(text: str) -> float:
     """`30m`, `12h` or `7d` in seconds. Raises BadParameter."""
-    found = re.fullmatch(r"([0-9]{1,9})([smhd])", text, re.ASCII)
-    if found is None:
-        raise typer.BadParameter(f"{text!r} is no time span: say 30m, 12h or 7d")
-    return float(found[1]) * _SECONDS[found[2]]
+    try:
+        return span(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 StageOption = Annotated[str | None, typer.Option("--stage", metavar="STAGE", help="Only those of this stage.")]

@@ -306,8 +306,12 @@ class _Session:
                     f"Watching {' '.join(self._inputs)}. Ctrl-C stops it: once to finish what is active, twice at once."
                 )
         if isinstance(event, StageCaughtUp):
-            items = count(event.items, "item")
-            tell(f"{event.stage}: {items} to work on, which are new to it or were done by another version.")
+            if event.items:
+                items = count(event.items, "item")
+                tell(f"{event.stage}: {items} to work on, which are new to it or were done by another version.")
+            if event.pruned:
+                left_out = count(event.pruned, "record")
+                tell(f"{left_out} for {event.stage} were pruned and are in no table; --refresh makes them again.")
             if event.unreadable:
                 left_out = count(event.unreadable, "record")
                 tell(f"{left_out} for {event.stage} no longer fit their type; --refresh makes them again.")

@@ -94,6 +94,7 @@ async def run_pipeline(
             trace=trace,
             beside=_keeping(limits, cache, store),
             storage_patience=patience,
+            retention=settings.retention.done,
         )
         await stack.enter_async_context(controlled(workspace, run, store, limits, hook))
         started(run, limits)

@@ -41,9 +41,9 @@ class Quiet:
     async def catch_up(self, stage: str) -> bool:
         """Let a stage catch up; whether it has more to do now."""
         caught = await self.store.catch_up(stage)
-        if not caught.items and not caught.unreadable:
+        if not caught.items and not caught.unreadable and not caught.pruned:
             return False
-        self.hook(StageCaughtUp(stage, caught.items, caught.unreadable))
+        self.hook(StageCaughtUp(stage, caught.items, caught.unreadable, caught.pruned))
         self.tally.changed = self.tally.changed or caught.items > 0
         return caught.items > 0
 

@@ -25,6 +25,7 @@ from streamflow.engine.figures import StageFigures, Summary, shares
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.pool import Pool
 from streamflow.engine.quiet import Quiet
+from streamflow.engine.retention import prune_regularly
 from streamflow.engine.shared import Route, Shared, Slot
 from streamflow.engine.tally import Tally
 from streamflow.engine.trace import Span, traced
@@ -58,7 +59,8 @@ class Run:
     `sequential` keeps one item in flight overall, depth first. `daemon` goes on at quiet. `limit` bounds the records
     taken from each source. `grace` is in seconds. `hook` is told of events. With `refresh` what sources bring is worked
     on again; with `stale` so are the items that another version of their stage worked on. `beside` is entered once the
-    store is open, and left before it is closed.
+    store is open, and left before it is closed. A daemon forgets the records of items that ended well `retention`
+    seconds ago.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Run:
         trace: bool = False,
         beside: AbstractAsyncContextManager[None] | None = None,
         storage_patience: Patience | None = None,
+        retention: float | None = None,
     ) -> None:
         self.pipeline = pipeline
         self.tally = Tally()
@@ -94,6 +97,7 @@ class Run:
         self.grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
+        self._retention = retention
         self._patience = storage_patience if storage_patience is not None else Patience(workspace, hook)
         self._quiet = Quiet(pipeline, store, resources, self.tally, hook, self._patience, self._is_ending)
         self._spans: list[Span] = []
@@ -372,6 +376,9 @@ class Run:
         ]
         if self._store.durable:
             helpers.append(group.create_task(self._sync_in_flight(), name="streamflow sync"))
+        if self._daemon and self._retention is not None:
+            pruning = prune_regularly(self._store, self._retention, self._hook)
+            helpers.append(group.create_task(pruning, name="streamflow retention"))
         return helpers
 
     def _start_workers(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:

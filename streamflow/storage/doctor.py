@@ -24,6 +24,7 @@ from streamflow.storage.references import record_tables, references
 from streamflow.storage.sqlite import APPLICATION_ID, SCHEMA, engine_tables
 from streamflow.storage.store import State
 from streamflow.storage.trouble import Trouble, remedy, trouble
+from streamflow.units import byte_count
 
 LITTLE = 100 * 2**20
 """Bytes of room below which a disk is said to be nearly full."""
@@ -107,8 +108,8 @@ def _room(workspace: Path) -> Finding:
     if status.f_files and not status.f_favail:
         return Finding("room", "bad", "the file system takes no more files (no inodes are left)", todo)
     if free < LITTLE:
-        return Finding("room", "bad" if free < 2**20 else "note", f"{_bytes(free)} are left on the disk", todo)
-    return Finding("room", "ok", f"{_bytes(free)} are left on the disk")
+        return Finding("room", "bad" if free < 2**20 else "note", f"{byte_count(free)} are left on the disk", todo)
+    return Finding("room", "ok", f"{byte_count(free)} are left on the disk")
 
 
 def _holder(held: dict[str, object] | None) -> Finding:
@@ -120,7 +121,7 @@ def _holder(held: dict[str, object] | None) -> Finding:
 def _write_ahead_log(path: Path, is_held: bool) -> Finding:
     log = path.with_name(f"{path.name}-wal")
     size = log.stat().st_size if log.exists() else 0
-    told = f"{_bytes(size)} are written and not yet in {path.name} itself"
+    told = f"{byte_count(size)} are written and not yet in {path.name} itself"
     if not size:
         return Finding("wal", "ok", f"everything that was written is in {path.name}")
     if not is_held:
@@ -286,14 +287,3 @@ def _unfinished(check: str) -> Finding:
 
 def _broken(check: str, error: Exception, workspace: Path) -> Finding:
     return Finding(check, "bad", str(error), remedy(trouble(error), workspace))
-
-
-def _bytes(count: int) -> str:
-    if count < 1000:
-        return f"{count} bytes"
-    amount = float(count)
-    for unit in ("kB", "MB", "GB"):
-        amount /= 1000
-        if amount < 999.5:
-            return f"{amount:.3g} {unit}"
-    return f"{amount / 1000:,.1f} TB"

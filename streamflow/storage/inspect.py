@@ -216,7 +216,7 @@ def _names(connection: sqlite3.Connection) -> list[str]:
 
 @contextmanager
 def _reading(workspace: Path) -> Iterator[sqlite3.Connection]:
-    with _opened(workspace, "mode=ro") as connection:
+    with opened(workspace, "mode=ro") as connection:
         yield connection
 
 
@@ -224,15 +224,16 @@ def _reading(workspace: Path) -> Iterator[sqlite3.Connection]:
 def _mending(workspace: Path) -> Iterator[sqlite3.Connection]:
     """A connection in one transaction, under the workspace's lock."""
     if not exists(workspace):
-        raise _missing(workspace)
-    with WorkspaceLock(workspace), _opened(workspace, "mode=rw") as connection:
+        raise missing(workspace)
+    with WorkspaceLock(workspace), opened(workspace, "mode=rw") as connection:
         connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")
 
 
 @contextmanager
-def _opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
+def opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
+    """A connection, `mode=ro` or `mode=rw`; the latter only under the workspace's lock. Raises WorkspaceError."""
     path = workspace / DATABASE
     try:
         with closing(_connect(path, mode)) as connection:
@@ -243,7 +244,7 @@ def _opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
     if not path.is_file():
-        raise _missing(path.parent)
+        raise missing(path.parent)
     uri = path.absolute().as_uri()
     try:
         connection = sqlite3.connect(f"{uri}?{mode}", uri=True, timeout=30.0, isolation_level=None)
@@ -277,7 +278,8 @@ def _version(connection: sqlite3.Connection) -> int:
     return int(version)
 
 
-def _missing(workspace: Path) -> WorkspaceError:
+def missing(workspace: Path) -> WorkspaceError:
+    """What to tell the user of a workspace without a database."""
     what = "holds no" if workspace.is_dir() else "is no folder with a"
     return WorkspaceError(
         f"The workspace {workspace} {what} {DATABASE}. `streamflow run` makes it; or name another (-w)."

@@ -112,6 +112,9 @@ class MemoryStore:
     async def catch_up(self, stage: str) -> CaughtUp:
         return CaughtUp()
 
+    async def prune(self, before: float) -> int:
+        return 0
+
     async def retract(self) -> int:
         return 0
 

@@ -38,6 +38,7 @@ from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.journal import Epoch, Journal
 from streamflow.storage.parents import Parents
 from streamflow.storage.patience import Patience
+from streamflow.storage.retention import LOOK, forget
 from streamflow.storage.selection import Selection, page, requeue
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
@@ -54,6 +55,10 @@ APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the
 
 PAGE = 2_000
 """Rows of a table that are read at once: no read transaction lasts long, and the loop goes on between two."""
+
+LOG_LIMIT = 16 * 2**20
+"""Bytes to which SQLite's log of writes is cut when it has become longer. At every 1,000 pages (4 MB) it is taken in,
+and begun anew, as far as no reader needs it: ours are done within a second; while another program reads, it grows."""
 
 KEPT = "kept:"
 """Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
@@ -155,7 +160,11 @@ class SqliteStore:
         self._connection = connection
         self._stages = plan.stages
         version = await _version(connection, self._path)  # first: a database that is refused stays as it is
+        if not version:
+            # So that free pages can be given back to the disk, some at a time. Not possible later on.
+            await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         await connection.execute("PRAGMA journal_mode = WAL")
+        await connection.execute(f"PRAGMA journal_size_limit = {LOG_LIMIT}")
         await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         # No temporary files: the disk that they would lie on may be another, and full while the workspace's has room.
         await connection.execute("PRAGMA temp_store = MEMORY")
@@ -253,16 +262,27 @@ class SqliteStore:
 
     async def catch_up(self, stage: str) -> CaughtUp:
         caught = CaughtUp()
+        kind, _ = self._stages[stage]
+        siblings = [sibling for sibling in self._takers.of(kind.name) if sibling != stage]
         if stage in self._unfilled:
-            kind, _ = self._stages[stage]
-            siblings = [sibling for sibling in self._takers.of(kind.name) if sibling != stage]
             caught = await fill(self._writer, stage, siblings)
             self._unfilled.remove(stage)
             await filled(self._writer, self._unfilled)
         if self._stale:
-            caught = replace(caught, items=caught.items + await redo(self._writer, stage))
+            done = await redo(self._writer, stage, siblings)
+            caught = replace(caught, items=caught.items + done.items, pruned=caught.pruned + done.pruned)
         self.resume_from_here()
         return caught
+
+    async def prune(self, before: float) -> int:
+        total = after = 0
+        while rows := await self._read(LOOK, (before, after)):
+            # Read before the transaction, as in `requeue`.
+            if ids := [number for number, is_old in rows if is_old]:
+                change = partial(forget, ids=ids, before=before)
+                total += (await self._writer.transact(change, is_seen=False)).count
+            after = rows[-1][0]
+        return total
 
     async def retract(self) -> int:
         return await retract(self._writer)

@@ -133,10 +133,11 @@ class Opened:
 
 @dataclass(frozen=True, slots=True)
 class CaughtUp:
-    """Items that were made pending for a stage, and records that no longer fit its type."""
+    """Items that were made pending for a stage, records that no longer fit its type, and those that were pruned."""
 
     items: int = 0
     unreadable: int = 0
+    pruned: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +195,13 @@ class Store(Protocol):
         """Make pending what a stage owes: records that were there before it, and stale items where `open` was told.
 
         To be called at quiet, before the stages after it are. `pending` then gives these items.
+        """
+
+    async def prune(self, before: float) -> int:
+        """Forget the records of items that ended well before that time (seconds since the epoch); how many.
+
+        They are known as before. What wants such a record again, `catch_up` for a new version or a new stage, takes it
+        from where else it is kept, or counts it as pruned.
         """
 
     async def retract(self) -> int:

@@ -9,7 +9,7 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -31,8 +31,22 @@ _FILL = (
     "INSERT INTO streamflow_items (id, stage, key, record, hash, version, epoch, state, attempts, admitted) "
     "VALUES (?, ?, ?, ?, ?, ?, 0, 'pending', 0, ?) ON CONFLICT DO NOTHING"
 )
-_CARRYING = "SELECT id, record FROM streamflow_items WHERE stage = ? AND id > ? AND id <= ? ORDER BY id LIMIT ?"
-_OUTDATED = "FROM streamflow_items WHERE stage = ? AND version <> ? AND state <> 'pending'"
+# A record that was pruned is empty.
+_CARRYING = (
+    "SELECT id, record FROM streamflow_items WHERE stage = ? AND id > ? AND id <= ? AND record <> '' "
+    "ORDER BY id LIMIT ?"
+)
+_LOST = (
+    "SELECT count(*) FROM streamflow_items AS old WHERE stage IN (SELECT value FROM json_each(?)) AND record = '' "
+    "AND NOT EXISTS (SELECT 1 FROM streamflow_items WHERE stage = ? AND key = old.key)"
+)
+_OUTDATED_EVER = "FROM streamflow_items WHERE stage = ? AND version <> ? AND state <> 'pending'"
+_OUTDATED = f"{_OUTDATED_EVER} AND record <> ''"
+_OUTDATED_PRUNED = f"SELECT count(*) {_OUTDATED_EVER} AND record = ''"
+_RESTORE = (
+    "UPDATE streamflow_items SET record = ?, hash = ? "
+    "WHERE stage = ? AND key = ? AND record = '' AND version <> ? AND state <> 'pending'"
+)
 # With new ids, as by an admission: what they emit from now on is told from what they emitted.
 _REDO = f"""
 UPDATE streamflow_items SET
@@ -98,8 +112,10 @@ def begin_epoch(connection: sqlite3.Connection, journal: Journal, *, refresh: bo
     return epoch
 
 
-async def redo(writer: Writer, stage: str) -> int:
-    """Make the ended items pending again that another version of the stage worked on; how many."""
+async def redo(writer: Writer, stage: str, siblings: Sequence[str]) -> CaughtUp:
+    """Make the ended items pending again that another version of the stage worked on.
+
+    A record that was pruned is taken from its table, or from a sibling, a stage that takes the same type."""
     version = writer.journal.stages[stage][1]
 
     def change(connection: sqlite3.Connection) -> int:
@@ -108,33 +124,64 @@ async def redo(writer: Writer, stage: str) -> int:
         writer.journal.next_id += count
         return count
 
-    return await writer.transact(change)
+    def restore(connection: sqlite3.Connection, records: Sequence[_Record]) -> None:
+        rows = [(record, identity, stage, key, version) for key, record, identity in records]
+        connection.executemany(_RESTORE, rows)
+
+    pruned = partial(_count, sql=_OUTDATED_PRUNED, parameters=(stage, version))
+    if await writer.transact(pruned):
+        await _with_all_kept(writer, stage, siblings, restore)
+    return CaughtUp(await writer.transact(change), pruned=await writer.transact(pruned))
 
 
 async def fill(writer: Writer, stage: str, siblings: Sequence[str]) -> CaughtUp:
     """Admit to a new stage the records that are there: the rows of their table, and what siblings, which take the
     same type, were given."""
     journal = writer.journal
-    kind, version = journal.stages[stage]
-    kept = _Kept(kind, siblings, journal.next_id)
+    version = journal.stages[stage][1]
 
-    def change(connection: sqlite3.Connection, place: _Place) -> tuple[int, _Page]:
-        page = kept.page(connection, place)
+    def admit(connection: sqlite3.Connection, records: Sequence[_Record]) -> None:
         now = time.time()
-        before = connection.total_changes
-        values = [(journal.next_id + number, stage, *each, version, now) for number, each in enumerate(page.records)]
+        values = [(journal.next_id + number, stage, *each, version, now) for number, each in enumerate(records)]
         journal.next_id += len(values)
         connection.executemany(_FILL, values)
+
+    caught = await _with_all_kept(writer, stage, siblings, admit)
+    lost = await writer.transact(partial(_count, sql=_LOST, parameters=(json.dumps(list(siblings)), stage)))
+    return replace(caught, pruned=lost)
+
+
+async def _with_all_kept(
+    writer: Writer,
+    stage: str,
+    siblings: Sequence[str],
+    change: Callable[[sqlite3.Connection, Sequence[_Record]], None],
+) -> CaughtUp:
+    """Make a change with the records that a stage takes, page by page; how many items it changed."""
+    kept = _Kept(writer.journal.stages[stage][0], siblings, writer.journal.next_id)
+
+    def turn(connection: sqlite3.Connection, place: _Place) -> tuple[int, _Page]:
+        page = kept.page(connection, place)
+        before = connection.total_changes
+        change(connection, page.records)
         return connection.total_changes - before, page
 
     items = unreadable = 0
     place: _Place | None = _Place(0, ())
     while place is not None:
-        count, page = await writer.transact(partial(change, place=place))
+        count, page = await writer.transact(partial(turn, place=place))
         items += count
         unreadable += page.unreadable
         place = page.next
     return CaughtUp(items, unreadable)
+
+
+def _count(connection: sqlite3.Connection, sql: str, parameters: Sequence[Any]) -> int:
+    (count,) = connection.execute(sql, parameters).fetchone()
+    return int(count)
+
+
+_Record = tuple[str, str, bytes]  # key, JSON and hash
 
 
 class _Place(NamedTuple):
@@ -145,9 +192,9 @@ class _Place(NamedTuple):
 
 
 class _Page(NamedTuple):
-    """Records as key, JSON and hash, the number of those that no longer fit their type, and where to go on."""
+    """Records, the number of those that no longer fit their type, and where to go on."""
 
-    records: list[tuple[str, str, bytes]]
+    records: list[_Record]
     unreadable: int
     next: _Place | None
 
@@ -181,7 +228,7 @@ class _Kept:
         following = _Place(place.where, last) if len(rows) == PAGE else _Place(place.where + 1, ())
         return _Page(records, len(rows) - len(records), following)
 
-    def _values(self, read: Callable[[], Any]) -> tuple[str, str, bytes] | None:
+    def _values(self, read: Callable[[], Any]) -> _Record | None:
         try:
             record = read()
         except RecordError:

@@ -192,3 +192,32 @@ async def test_a_retry_parked_under_a_clock_that_was_set_back_is_due_at_once(tmp
     assert due_ahead is not None
     assert due_ahead <= time.time()
     assert due_later == now - 1 + 60
+
+
+async def test_a_log_of_writes_that_a_reader_made_long_is_cut_when_it_has_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOG_LIMIT", 2**20)
+    path = tmp_path / "streamflow.db"
+    log = tmp_path / "streamflow.db-wal"
+    store = SqliteStore(path, synchronous="NORMAL")
+    await store.open(PLAN)
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM streamflow_items").fetchone()
+            for n in range(20):
+                await store.keep({"text": f"{n:04} " * 100_000})
+            assert log.stat().st_size > 9 * 2**20, "nothing can be taken in while somebody reads"
+        for n in range(20):
+            await store.keep({"text": f"{n:04} " * 100_000})
+        assert log.stat().st_size < 6 * 2**20
+    finally:
+        await store.close()
+
+
+async def test_a_new_database_can_give_free_pages_back(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "streamflow.db")
+    await store.open(PLAN)
+    await store.close()
+    assert ask(tmp_path / "streamflow.db", "PRAGMA auto_vacuum") == [(2,)]
