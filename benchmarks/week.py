@@ -2,11 +2,13 @@
 
 Real files come into a real folder: by atomic rename, in bursts, growing, renamed and deleted midway. A real daemon
 (its lock, journal, notifications, moves to `processed` and `failed`, finalizers, reloads) works on them in this
-process. Only its periods are shorter: a file is whole, a folder is scanned again and a pipeline is quiet after a
-hundredth of the time or so.
+process. Only its periods are shorter: a file is whole, a folder is scanned again, a pipeline is quiet and a record is
+old after a hundredth of the time or so.
 
-After each day the process is looked at: memory, descriptors, tasks, threads, and the database's bytes for each item.
-Exits 1 when one of them grows from the second day to the last, or when a file is lost.
+After each day the process is looked at: memory, descriptors, tasks, threads, and the database's bytes for each file.
+Beside them stands what it keeps of a file once records are forgotten: the rows, and that the items were done. Exits 1
+when one of them grows from the second day to the last, when the database has room for much more than what it keeps and
+one day's records, or when a file is lost.
 """
 
 from __future__ import annotations
@@ -24,19 +26,22 @@ from contextlib import aclosing, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from time import perf_counter
+from time import perf_counter, time
 
 from streamflow import Inputs, Pipeline, Reader, Reject, RetryLater, Skip, Stage, record, run_pipeline
-from streamflow.engine import following, run
+from streamflow.engine import following, retention, run
 from streamflow.engine.reload import take_over
 from streamflow.engine.run import Run
 from streamflow.limits.registry import Registry
 from streamflow.settings import Settings
 from streamflow.storage import DATABASE
+from streamflow.storage.retention import OLD
 
 FILES, DAYS, SEED = 20_000, 7, 11
 BURST = 250
 """Files that come at once."""
+SLACK = 0.5
+"""The share by which pages that are not full may make a database larger than what is in it."""
 GROWTH_MB, GROWTH_BYTES = 4.0, 0.05
 """What may be more on the last day than on the second: megabytes of memory, and a share of the bytes of an item."""
 GROWTH_DESCRIPTORS = 3
@@ -46,6 +51,7 @@ _POOLS = ("AnyIO worker thread", "asyncio_")
 SETTINGS = {
     "watch": {"quiet": 0.01, "rescan": 0.3, "processed": "processed", "failed": "failed"},
     "storage": {"synchronous": "NORMAL"},
+    "retention": {"done": "1s"},
 }
 
 
@@ -110,7 +116,8 @@ pipeline = Pipeline("week", sources=[notes], stages=[Stage(measure, workers=8), 
 
 @dataclass(frozen=True)
 class Day:
-    """The process after a day. `memory` is in megabytes (of 10**6 bytes), `database` in bytes for each file."""
+    """The process after a day. `memory` is in megabytes (of 10**6 bytes). `database` and what of it is `kept`, packed,
+    are in bytes for each file so far, and so is `fresh`: the records that came on this day."""
 
     files: int
     memory: float
@@ -118,6 +125,8 @@ class Day:
     tasks: int
     threads: int
     database: float
+    kept: float
+    fresh: float
 
 
 def grown(days: Sequence[Day]) -> list[str]:
@@ -132,6 +141,9 @@ def grown(days: Sequence[Day]) -> list[str]:
         found.append(f"memory grew from {early.memory:.1f} to {late.memory:.1f} MB")
     if late.database > early.database * (1 + GROWTH_BYTES):
         found.append(f"the database grew from {early.database:.0f} to {late.database:.0f} bytes for each file")
+    needed = late.kept + late.fresh
+    if late.database > needed * (1 + SLACK):
+        found.append(f"the database has {late.database:.0f} bytes for each file, and needs {needed:.0f}")
     return found
 
 
@@ -156,15 +168,16 @@ async def week(folder: Path, files: int = FILES, days: int = DAYS, *, seed: int 
         try:
             chance, made = random.Random(seed), 0
             for day in range(days):
-                until = files * (day + 1) // days
+                until, fresh = files * (day + 1) // days, 0
                 while made < until:
                     burst = range(made, min(until, made + BURST))
-                    await asyncio.to_thread(_arrive, inbox, burst, chance)
+                    fresh += await asyncio.to_thread(_arrive, inbox, burst, chance)
                     made = burst.stop
                     await _settled(inbox, running)
                 take_over(*runs[0], pipeline, settings)
                 await asyncio.sleep(3 * run.QUIET)  # the finalizers run
-                yield await _look(made, workspace)
+                await _pruned(workspace, running)
+                yield await _look(made, workspace, fresh)
             assert _filed(inbox) == made, "a file was lost"
         finally:
             if runs:
@@ -172,11 +185,12 @@ async def week(folder: Path, files: int = FILES, days: int = DAYS, *, seed: int 
             await running
 
 
-def _arrive(inbox: Path, numbers: Sequence[int], chance: random.Random) -> None:
-    """A burst of files: some grow, some are renamed, some come and go before they are whole."""
-    growing = []
+def _arrive(inbox: Path, numbers: Sequence[int], chance: random.Random) -> int:
+    """A burst of files: some grow, some are renamed, some come and go before they are whole. The bytes of all."""
+    growing, size = [], 0
     for number in numbers:
-        name, text = f"n{number:05}.txt", f"note {number} " * chance.randint(1, 40)
+        name, text = f"n{number:05}.txt", f"note {number} " * chance.randint(1, 150)
+        size += len(text)
         match chance.randrange(20):
             case 0:
                 growing.append((inbox / name, text))
@@ -194,12 +208,22 @@ def _arrive(inbox: Path, numbers: Sequence[int], chance: random.Random) -> None:
     for path, text in growing:
         with path.open("a") as file:  # perhaps it was taken meanwhile, and comes again
             file.write(text[5:])
+    return size
 
 
 async def _settled(inbox: Path, running: asyncio.Task[object]) -> None:
     """Until all files have been moved."""
     while await asyncio.to_thread(_waiting, inbox):
         assert not running.done(), "the daemon has ended"
+        await asyncio.sleep(0.05)
+
+
+async def _pruned(workspace: Path, running: asyncio.Task[object]) -> None:
+    """Until the records of all that is done are forgotten."""
+    old, until = f"SELECT count(*) FROM streamflow_items WHERE {OLD}", time() + 60  # noqa: S608 - no values
+    while await asyncio.to_thread(_ask, workspace, old, (time(),)):
+        assert not running.done(), "the daemon has ended"
+        assert time() < until, "records stay"
         await asyncio.sleep(0.05)
 
 
@@ -214,7 +238,7 @@ def _filed(inbox: Path) -> int:
     return len(names)
 
 
-async def _look(made: int, workspace: Path) -> Day:
+async def _look(made: int, workspace: Path, fresh: int) -> Day:
     """The least of several looks: what is opened, or begun, for a moment only is not counted."""
     gc.collect()
     looks = []
@@ -223,15 +247,30 @@ async def _look(made: int, workspace: Path) -> Day:
         await asyncio.sleep(0.02)
     descriptors, tasks = (min(figures) for figures in zip(*looks, strict=True))
     threads = [thread.name for thread in threading.enumerate() if not thread.name.startswith(_POOLS)]
-    memory, size = await asyncio.to_thread(lambda: (_memory(), _size(workspace / DATABASE)))
-    return Day(made, memory, descriptors, tasks, len(threads), size / made)
+    memory = await asyncio.to_thread(_memory)
+    size, kept = await asyncio.to_thread(lambda: (_size(workspace), _packed(workspace)))
+    return Day(made, memory, descriptors, tasks, len(threads), size / made, kept / made, fresh / made)
 
 
-def _size(database: Path) -> int:
-    """Bytes, those included that are not yet moved from the log of writes into the file."""
-    with closing(sqlite3.connect(f"{database.as_uri()}?mode=ro", uri=True)) as connection:
-        ((pages,), (page,)) = (connection.execute(f"PRAGMA {name}").fetchone() for name in ("page_count", "page_size"))
-        return int(pages * page)
+def _size(workspace: Path) -> int:
+    """The database's bytes, those included that are not yet moved from the log of writes into the file."""
+    return _ask(workspace, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
+
+
+def _packed(workspace: Path) -> int:
+    """The bytes that it would have without a gap."""
+    copy = workspace / "packed.db"
+    with closing(sqlite3.connect(f"{(workspace / DATABASE).as_uri()}?mode=ro", uri=True)) as connection:
+        connection.execute("VACUUM INTO ?", (str(copy),))
+    try:
+        return copy.stat().st_size
+    finally:
+        copy.unlink()
+
+
+def _ask(workspace: Path, sql: str, parameters: Sequence[object] = ()) -> int:
+    with closing(sqlite3.connect(f"{(workspace / DATABASE).as_uri()}?mode=ro", uri=True)) as connection:
+        return int(connection.execute(sql, parameters).fetchone()[0])
 
 
 def _memory() -> float:
@@ -241,25 +280,25 @@ def _memory() -> float:
 @contextmanager
 def _hurried() -> Iterator[None]:
     """Shorten the engine's own periods."""
-    before = following.LOOK_EVERY, run.QUIET
-    following.LOOK_EVERY, run.QUIET = 0.02, 0.05
+    before = following.LOOK_EVERY, run.QUIET, retention.EVERY
+    following.LOOK_EVERY, run.QUIET, retention.EVERY = 0.02, 0.05, 0.5
     try:
         yield
     finally:
-        following.LOOK_EVERY, run.QUIET = before
+        following.LOOK_EVERY, run.QUIET, retention.EVERY = before
 
 
 async def _live(files: int, days: int) -> int:
     lived: list[Day] = []
     with TemporaryDirectory(prefix="streamflow-week-") as folder:
         started = perf_counter()
-        print(f"{'day':>3} {'files':>7} {'memory':>9} {'descriptors':>12} {'tasks':>6} {'threads':>8} {'database':>14}")
+        print("day   files    memory  descriptors  tasks  threads     database         kept")
         async with aclosing(week(Path(folder), files, days)) as passing:
             async for day in passing:
                 lived.append(day)
                 print(
                     f"{len(lived):>3} {day.files:>7,} {day.memory:>6.1f} MB {day.descriptors:>12} {day.tasks:>6} "
-                    f"{day.threads:>8} {day.database:>6,.0f} B/file",
+                    f"{day.threads:>8} {day.database:>5,.0f} B/file {day.kept:>5,.0f} B/file",
                     flush=True,
                 )
         print(f"{perf_counter() - started:.0f} s, seed {SEED}; every file is in processed or failed")

@@ -21,7 +21,12 @@ async def test_nothing_grows_in_a_small_week(tmp_path: Path) -> None:
     assert len(list((tmp_path / "inbox" / "failed").glob("*.reason.txt"))) == 5
 
 
-DAY = Day(files=100, memory=60.0, descriptors=20, tasks=30, threads=3, database=500)
+DAY = Day(files=100, memory=60.0, descriptors=20, tasks=30, threads=3, database=500, kept=400, fresh=40)
+
+
+def test_a_database_with_room_for_more_than_it_keeps_is_told() -> None:
+    large = replace(DAY, database=700)
+    assert len(grown([large, large])) == 1
 
 
 @pytest.mark.parametrize(
