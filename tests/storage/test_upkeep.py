@@ -139,7 +139,7 @@ async def test_what_no_longer_fits_is_counted_and_left_out(tmp_path: Path) -> No
     await _read(tmp_path, 3)
     with closing(sqlite3.connect(tmp_path / "streamflow.db")) as connection, connection:
         connection.execute("UPDATE them SET seen = 'none' WHERE n = 1")
-        connection.execute("UPDATE streamflow_items SET record = '' WHERE key = '2'")
+        connection.execute("UPDATE streamflow_items SET record = 'no JSON' WHERE key = '2'")
     async with Opening(tmp_path, plan(**FIRST, rate=(Row, 1), count=(Raw, 1))) as opening:
         assert (await opening.caught("rate"))[0] == CaughtUp(2, 1)
         assert (await opening.caught("count"))[0] == CaughtUp(2, 1)
