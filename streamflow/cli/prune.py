@@ -24,7 +24,7 @@ def prune(
             "--older-than",
             metavar="SPAN",
             parser=seconds,
-            help="What has not been needed for so long: 12h, 7d. As `done` in [retention] says; else 30d.",
+            help="What has not been needed for so long: 12h, 7d. As the setting retention.done says, else 30d.",
             show_default=False,
         ),
     ] = None,

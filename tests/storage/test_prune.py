@@ -123,6 +123,7 @@ def test_nothing_that_is_young_goes(workspace: Path) -> None:
     done = prune(workspace, DAY, now=now)
     assert (done.records, done.files) == (Amount(), Amount())
     assert done.logs == Amount(1, 5)
+    assert prune(workspace, 3 * DAY, now=now + 2 * FILE_AGE).files == Amount(), "young items name them"
     at_once = prune(workspace, 0.0, now=now + 1)
     assert at_once.records.count == COUNT - 1
     assert at_once.files == Amount(), "files stay for a day"
