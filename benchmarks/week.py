@@ -19,6 +19,7 @@ import gc
 import os
 import random
 import sqlite3
+import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
@@ -258,10 +259,10 @@ def _size(workspace: Path) -> int:
 
 
 def _packed(workspace: Path) -> int:
-    """The bytes that it would have without a gap."""
+    """The bytes that it would have without a gap. Another process packs it: the memory of this one is measured."""
     copy = workspace / "packed.db"
-    with closing(sqlite3.connect(f"{(workspace / DATABASE).as_uri()}?mode=ro", uri=True)) as connection:
-        connection.execute("VACUUM INTO ?", (str(copy),))
+    program = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('VACUUM INTO ?', sys.argv[2:])"
+    subprocess.run([sys.executable, "-c", program, workspace / DATABASE, copy], check=True)
     try:
         return copy.stat().st_size
     finally:
@@ -270,6 +271,7 @@ def _packed(workspace: Path) -> int:
 
 def _ask(workspace: Path, sql: str, parameters: Sequence[object] = ()) -> int:
     with closing(sqlite3.connect(f"{(workspace / DATABASE).as_uri()}?mode=ro", uri=True)) as connection:
+        connection.execute("PRAGMA cache_size = 10")  # pages: the memory of this process is measured
         return int(connection.execute(sql, parameters).fetchone()[0])
 
 
