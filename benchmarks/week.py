@@ -23,7 +23,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Sequence
-from contextlib import aclosing, closing, contextmanager
+from contextlib import aclosing, closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -77,7 +77,9 @@ async def notes(inputs: Inputs) -> AsyncIterator[Note]:
     """The texts of the files."""
     async with aclosing(inputs.files((".txt",))) as files:
         async for file in files:
-            yield Note(file.name, await asyncio.to_thread(_text, file.open))
+            with suppress(FileNotFoundError):  # it came and went, and on a busy machine it was thought whole meanwhile
+                text = await asyncio.to_thread(_text, file.open)
+                yield Note(file.name, text)
 
 
 def _text(open_file: Callable[[], object]) -> str:
