@@ -60,6 +60,13 @@ LOG_LIMIT = 16 * 2**20
 """Bytes to which SQLite's log of writes is cut when it has become longer. At every 1,000 pages (4 MB) it is taken in,
 and begun anew, as far as no reader needs it: ours are done within a second; while another program reads, it grows."""
 
+# An attempt that began in the future began before the clock was set back: what it is to wait for cannot be told, and is
+# not to be a day. The index of a stage would give its items by key, to be sorted anew for each page: hence the plus.
+PENDING = (
+    "SELECT id, record, attempts, CASE WHEN due > ? AND started > ? THEN ? ELSE due END FROM streamflow_items "
+    "WHERE id > ? AND id <= ? AND +stage = ? AND state = 'pending' ORDER BY id LIMIT ?"
+)
+
 KEPT = "kept:"
 """Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
 _SLICE = 1.0
@@ -332,10 +339,7 @@ class SqliteStore:
     async def pending(self, stage: str, *, after: int, limit: int) -> Sequence[Item]:
         now = time.time()
         rows = await self._read(
-            # An attempt that began in the future began before the clock was set back: what it is to wait for cannot be
-            # told, and is not to be a day.
-            "SELECT id, record, attempts, CASE WHEN due > ? AND started > ? THEN ? ELSE due END FROM streamflow_items "
-            "WHERE id > ? AND id <= ? AND stage = ? AND state = 'pending' ORDER BY id LIMIT ?",
+            PENDING,
             (now, now, now, after, self.resume_to, stage, limit),
         )
         return [self._item(stage, row) for row in rows]

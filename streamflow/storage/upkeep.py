@@ -31,9 +31,9 @@ _FILL = (
     "INSERT INTO streamflow_items (id, stage, key, record, hash, version, epoch, state, attempts, admitted) "
     "VALUES (?, ?, ?, ?, ?, ?, 0, 'pending', 0, ?) ON CONFLICT DO NOTHING"
 )
-# A record that was pruned is empty.
-_CARRYING = (
-    "SELECT id, record FROM streamflow_items WHERE stage = ? AND id > ? AND id <= ? AND record <> '' "
+# A record that was pruned is empty. By id, not by the stage's index, which would be sorted anew for each page.
+CARRYING = (
+    "SELECT id, record FROM streamflow_items WHERE +stage = ? AND id > ? AND id <= ? AND record <> '' "
     "ORDER BY id LIMIT ?"
 )
 _LOST = (
@@ -221,7 +221,7 @@ class _Kept:
             last = tuple(rows[-1][where.columns.index(name)] for name in self._kind.key_fields) if rows else ()
         else:
             after = place.after or (0,)
-            rows = connection.execute(_CARRYING, (where, *after, self._top, PAGE)).fetchall()
+            rows = connection.execute(CARRYING, (where, *after, self._top, PAGE)).fetchall()
             reads = [partial(self._kind.decode, row[1].encode()) for row in rows]
             last = rows[-1][:1] if rows else ()
         records = [values for read in reads if (values := self._values(read)) is not None]

@@ -13,8 +13,9 @@ import pytest
 from streamflow.errors import WorkspaceError
 from streamflow.record import record, record_type
 from streamflow.storage import sqlite as module
-from streamflow.storage.sqlite import APPLICATION_ID, SCHEMA, SqliteStore
+from streamflow.storage.sqlite import APPLICATION_ID, PENDING, SCHEMA, SqliteStore
 from streamflow.storage.store import Completion, Counts, Item, Plan, State
+from streamflow.storage.upkeep import CARRYING
 
 pytestmark = pytest.mark.asyncio
 
@@ -155,7 +156,7 @@ async def test_a_migration_that_fails_leaves_the_version_as_it_was(
     assert "note" not in {row[1] for row in ask(path, "PRAGMA table_info(streamflow_items)")}
 
 
-async def test_pages_of_pending_items_are_found_by_an_index(tmp_path: Path) -> None:
+async def test_due_retries_are_found_by_an_index(tmp_path: Path) -> None:
     """Looking for due retries must not read the whole journal each time."""
     path = tmp_path / "streamflow.db"
     store = SqliteStore(path)
@@ -168,6 +169,19 @@ async def test_pages_of_pending_items_are_found_by_an_index(tmp_path: Path) -> N
     )
     assert "streamflow_due" in str(plan)
     assert "SCAN" not in str(plan)
+
+
+@pytest.mark.parametrize("sql", [PENDING, CARRYING])
+async def test_a_page_of_a_stages_items_is_read_in_order_and_not_sorted(tmp_path: Path, sql: str) -> None:
+    """Else each page would read the whole stage, and resuming would take time by the square of what is pending."""
+    path = tmp_path / "streamflow.db"
+    store = SqliteStore(path)
+    await store.open(PLAN)
+    await store.close()
+    with closing(sqlite3.connect(path)) as connection:
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {sql}", [0] * sql.count("?")).fetchall()
+    (step,) = [row[3] for row in plan]
+    assert step.startswith("SEARCH streamflow_items USING INTEGER PRIMARY KEY")
 
 
 async def test_a_retry_parked_under_a_clock_that_was_set_back_is_due_at_once(tmp_path: Path) -> None:
