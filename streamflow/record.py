@@ -17,7 +17,7 @@ import json
 import math
 import types
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -146,7 +146,7 @@ class RecordType:
         if self.merge:
             own = [getattr(value, name) for name in self.fields if name not in self.merge]
             encoded = json.dumps(_plain(own)).encode()
-        return blake2b(encoded, digest_size=16).digest()
+        return _hash(encoded)
 
     def merged(self, old: Any, new: Any) -> tuple[Any, tuple[str, ...]]:
         """One content from two of the same key, and the fields that differ without a rule.
@@ -187,6 +187,20 @@ class RecordType:
     def _encode_fields(self, value: Any, names: list[str]) -> list[str]:
         # Compared field by field: the order must be the same whichever of the fields differ.
         return [json.dumps(_plain(getattr(value, name))) for name in names]
+
+
+def encoded_identity(encoded: bytes, merging: Collection[str]) -> bytes:
+    """`RecordType.identity` without the type. Raises ValueError for what is no JSON object."""
+    if merging:
+        fields = json.loads(encoded)
+        if not isinstance(fields, dict):
+            raise ValueError("it is no JSON object")
+        encoded = json.dumps([value for name, value in fields.items() if name not in merging]).encode()
+    return _hash(encoded)
+
+
+def _hash(encoded: bytes) -> bytes:
+    return blake2b(encoded, digest_size=16).digest()
 
 
 def _plain(value: Any) -> Any:

@@ -1,6 +1,6 @@
 """Run the campaign:  python -m benchmarks.faults [ROW…] [--quick] [--kills N] [--items N] [--seed N]
 
-Prints the table, and exits with 1 where a fault did not fire, or anything was lost, doubled or not ended.
+Prints the table, and exits with 1 where a fault did not fire, or anything was lost, doubled or not ended that was not to be.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 from time import perf_counter
 
-from benchmarks.faults import cancelled, kills, network, storage
+from benchmarks.faults import cancelled, damage, kills, network, storage
 from benchmarks.faults.campaign import Campaign, Row
 from benchmarks.faults.process import CampaignFailed
 
@@ -24,8 +24,10 @@ ROWS: dict[str, tuple[str, Callable[[Campaign], Row]]] = {
     "errors": ("an unknown error at every failpoint", kills.errors_at_failpoints),
     "full": ("full disk", kills.full_disk),
     "locked": ("database locked by another", storage.locked),
-    "wal-cut": ("write-ahead log cut", storage.wal_cut),
-    "wal-flip": ("bit of the write-ahead log flipped", storage.wal_flipped),
+    "wal-cut": ("write-ahead log cut", damage.wal_cut),
+    "wal-flip": ("bit of the write-ahead log flipped", damage.wal_flipped),
+    "flip": ("bit of the database flipped", damage.flipped_after_an_end),
+    "flip-killed": ("bit of a killed run's database flipped", damage.flipped_after_a_kill),
     "descriptors": ("64 descriptors", storage.few_descriptors),
     "clock": ("clock set by a day", storage.clock_set),
     "cancel": ("cancelled at the nth await", cancelled.at_each_await),
@@ -39,6 +41,7 @@ ROWS: dict[str, tuple[str, Callable[[Campaign], Row]]] = {
     "tls": ("bad TLS", network.bad_tls),
     "429": ("429 storms", network.storms),
     "503": ("503", network.unavailable),
+    "away": ("503 without a break", network.away),
 }
 HEAD = ("fault", "fired", "lost", "doubled", "not ended", "calls repeated", "seconds", "how")
 
@@ -69,6 +72,8 @@ def main(arguments: list[str] | None = None) -> int:
                 items=given.items or (250 if quick else 10_000),
                 papers=40 if quick else 200,
                 often=4 if quick else 40,
+                away=3.0 if quick else 60.0,
+                locked=2.5 if quick else 30.0,
             )
             started = perf_counter()
             try:
@@ -79,7 +84,7 @@ def main(arguments: list[str] | None = None) -> int:
                 traceback.print_exc()
                 continue
             found = row.difference
-            if row.fired < 1 or not found.is_none:
+            if row.fired < 1 or (row.is_promised and not found.is_none):
                 failed = True
                 print(f"{title}: {found}", file=sys.stderr)
             figures = (row.fired, found.lost, found.doubled, found.unended, found.repeated)

@@ -16,17 +16,19 @@ from streamflow.storage import inspect
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: how often the fault was injected and fired, and what came of it."""
+    """One line of the table: how often the fault was injected and fired, and what came of it. Where nothing `is_promised`
+    a difference is told, and is no failure."""
 
     fired: int
     difference: Difference
     note: str = ""
+    is_promised: bool = True
 
 
 @dataclass
 class Campaign:
     """`kills` over `items` in the row of random kills, `papers` in each run of the others. `often` scales how many
-    faults those try."""
+    faults those try. For `away` seconds the service answers 503, for `locked` seconds another holds the database."""
 
     folder: Path
     dice: random.Random
@@ -34,6 +36,8 @@ class Campaign:
     items: int
     papers: int
     often: int
+    away: float
+    locked: float
     _calm: dict[int, tuple[State, float]] = field(default_factory=dict)
     _made: int = 0
 

@@ -16,8 +16,8 @@ from benchmarks.faults.pipeline import pipeline
 from benchmarks.faults.process import CampaignFailed, forked
 from streamflow.engine.launch import run_pipeline
 
-PAPERS = 4
-"""Four papers make 4 + 4 + 2 items: as few as have every kind of child."""
+PAPERS = 6
+"""Six papers make 6 + 6 + 3 items, which is five a stage."""
 _DEADLINE = 30.0
 
 

@@ -7,7 +7,7 @@ import hashlib
 import os
 import sqlite3
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +18,7 @@ from benchmarks.faults.relay import Relay, dripping
 from streamflow import failpoints
 from streamflow.engine.launch import DATABASE, run_pipeline
 from streamflow.errors import Unavailable
-from streamflow.events import Event, ItemDied, ItemRetried
+from streamflow.events import BreakerClosed, Event, ItemDied, ItemRetried
 from streamflow.storage import inspect
 
 _URL = "STREAMFLOW_SERVICES__CATALOGUE__BASE_URL"
@@ -27,13 +27,15 @@ _URL = "STREAMFLOW_SERVICES__CATALOGUE__BASE_URL"
 @dataclass(frozen=True)
 class Fire:
     """What disturbs a run from within. `points` are failpoints; `faults` those of the simulated service, which is
-    called at `url`, where {} stands for its port, and is relayed in drops if that is asked for."""
+    called at `url`, where {} stands for its port, and is relayed in drops if that is asked for; for `away` seconds
+    it answers 503."""
 
     points: str = ""
     faults: str | None = None
     seed: int = 0
     url: str = "http://127.0.0.1:{}"
     is_dripping: bool = False
+    away: float = 0.0
     outage: float = 900.0
     on_call: Callable[[int], None] = lambda calls: None
 
@@ -47,19 +49,26 @@ def run(workspace: Path, papers: int, fire: Fire = CALM) -> dict[str, Any]:
     Catalogue.on_call = staticmethod(fire.on_call)
     events: Counter[str] = Counter()
     errors: Counter[str] = Counter()
+    closed_after: list[float] = []
 
     def note(event: Event) -> None:
         events[type(event).__name__] += 1
         if isinstance(event, ItemRetried | ItemDied):
             errors[event.error] += 1
+        elif isinstance(event, BreakerClosed):
+            closed_after.append(event.seconds)
 
     async def main() -> dict[str, Any]:
-        injected: dict[str, int] = {}
+        injected: Mapping[str, int] = {}
+        statuses: Mapping[int, int] = {}
         relay: Relay | None = None
         async with AsyncExitStack() as stack:
             if fire.faults is not None:
-                served = await stack.enter_async_context(Simulated(faults=fire.faults, seed=fire.seed))
+                service = Simulated(faults=fire.faults, seed=fire.seed)
+                service.away = fire.away
+                served = await stack.enter_async_context(service)
                 port, injected = int(served.url.rpartition(":")[2]), served.faults.injected
+                statuses = served.statuses
                 relay = await stack.enter_async_context(dripping(port)) if fire.is_dripping else None
                 os.environ[_URL] = fire.url.format(relay.port if relay else port)
             os.environ["STREAMFLOW_OUTAGE"] = str(fire.outage)
@@ -70,6 +79,8 @@ def run(workspace: Path, papers: int, fire: Fire = CALM) -> dict[str, Any]:
             "events": events,
             "errors": errors,
             "injected": injected,
+            "statuses": statuses,
+            "closed_after": closed_after,
             "dripped": relay.too_slow if relay else 0,
             "gave_up": summary.error is not None,
         }

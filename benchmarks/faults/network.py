@@ -7,7 +7,10 @@ from typing import Any
 
 from benchmarks.faults.campaign import Campaign, Row, must
 from benchmarks.faults.engine import Difference, Fire, run
+from benchmarks.faults.pipeline import ENRICHERS
 from benchmarks.faults.process import forked
+from streamflow.limits.breaker import MINIMUM, OF_THE_OUTAGE, SHORTEST
+from streamflow.limits.retry_budget import FLOOR, RESERVE, SHARE
 from streamflow.storage import inspect
 
 _NAME = "catalogue.test"
@@ -44,6 +47,34 @@ def wrong_bodies(campaign: Campaign) -> Row:
 
 def unavailable(campaign: Campaign) -> Row:
     return _served(campaign, "503=0.4", "503")
+
+
+def away(campaign: Campaign) -> Row:
+    """503 for a while, without a break: the breaker opens once, its probes find the service back, and few calls were
+    made in between."""
+    difference, workspace = Difference(), campaign.workspace()
+    ended = campaign.run(workspace, campaign.papers, Fire(faults="", away=campaign.away))
+    must(ended.status == 0, "a run whose service was away failed", ended)
+    events, statuses, closed_after = (ended.told[name] for name in ("events", "statuses", "closed_after"))
+    refused, calls = statuses.get("503", 0), sum(statuses.values())
+    must(events.get("BreakerOpened") == events.get("BreakerClosed") == 1, f"the breaker: {events}", ended)
+    lasted, longest = closed_after[0], campaign.away * 1.15 + 3
+    must(0.9 * campaign.away <= lasted <= longest, f"the outage lasted {lasted:.1f} s for the breaker", ended)
+    must(MINIMUM <= refused <= (most := _most_refused(campaign.away)), f"{refused} refused, and not {most}", ended)
+    budget = RESERVE + FLOOR * ended.seconds + SHARE * calls
+    must(refused <= budget, f"{refused} retries of {calls} calls in {ended.seconds:.0f} s, and not {budget:.0f}", ended)
+    must("ItemDied" not in events and events.get("ItemRetried", 0) <= ENRICHERS + MINIMUM, f"attempts: {events}", ended)
+    campaign.compare(workspace, campaign.papers, difference)
+    return Row(refused, difference, f"for {campaign.away:g} s; calls went on {lasted - campaign.away:.1f} s after")
+
+
+def _most_refused(seconds: float) -> int:
+    """What opens the breaker, what was in flight then, and the probes, were all of them as early as can be."""
+    probes, passed = 0, 0.0
+    while passed < seconds:
+        passed += 0.8 * max(SHORTEST, OF_THE_OUTAGE * passed)
+        probes += 1
+    return MINIMUM + ENRICHERS + probes
 
 
 def storms(campaign: Campaign) -> Row:

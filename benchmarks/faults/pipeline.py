@@ -22,7 +22,10 @@ from streamflow.testing.simulator import Call, Reply, Simulator
 CALLS = "calls"
 """The file in the workspace that counts."""
 CATALOGUE = Service("catalogue", base_url="", timeout=0.4, idle_timeout=0.4)
+LAST_BEFORE_AWAY = 20
 STAGES = 3
+ENRICHERS = 8
+"""Calls that may be in flight at once."""
 ITEMS_A_PAPER = 2.5
 
 
@@ -87,11 +90,18 @@ class Catalogue:
 
 
 class Simulated(Simulator):
-    """The service on loopback; a refusal tells of a short pause."""
+    """The service on loopback; a refusal tells of a short pause. From its 20th call on it is `away` for so many
+    seconds."""
 
     name = "catalogue"
+    away = 0.0
+    _back = 0.0
 
     def answer(self, call: Call, key: str) -> Reply:
+        if self.away and self.calls.total() >= LAST_BEFORE_AWAY:
+            self._back = self._back or self.clock() + self.away
+            if self.clock() < self._back:
+                return Reply(503)
         return Reply.json({"title": f"Work {key.rpartition('/')[2]}", "abstract": "x" * 2000})
 
 
@@ -120,7 +130,7 @@ def pipeline(papers: int) -> Pipeline:
         sources=[some_papers],
         stages=[
             Stage(extract, workers=4, capacity=8, retry=retry),
-            Stage(enrich, workers=8, capacity=16, retry=retry, timeout=10),
+            Stage(enrich, workers=ENRICHERS, capacity=16, retry=retry, timeout=10),
             Stage(download, workers=8, capacity=8, retry=retry),
         ],
         resources=[Catalogue],

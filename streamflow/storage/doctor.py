@@ -6,6 +6,7 @@ Only reads. Each of the checks that take time for large workspaces is ended afte
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
 import sqlite3
@@ -17,8 +18,9 @@ from pathlib import Path
 from typing import Literal
 
 from streamflow.errors import WorkspaceError
-from streamflow.storage import DATABASE
+from streamflow.storage import DATABASE, seal
 from streamflow.storage.files import FileStore
+from streamflow.storage.journal import MERGING, is_as_admitted
 from streamflow.storage.lock import holder
 from streamflow.storage.references import record_tables, references
 from streamflow.storage.sqlite import APPLICATION_ID, SCHEMA, engine_tables
@@ -66,12 +68,13 @@ def examine(
         yield Finding("database", "note", f"there is no {DATABASE} yet", "the first run makes it")
         return
     yield _write_ahead_log(path, held is not None)
+    yield _seal(path, held is not None)
     try:
         with closing(_connect(path)) as connection:
             yield (schema := _schema(connection, path))
             if schema.verdict == "bad" or "empty" in schema.found:
                 return
-            for look in (_journal, _pages, _files):
+            for look in (_journal, _records, _pages, _files):
                 yield look(connection, workspace, _after(seconds, clock))
     except sqlite3.Error as error:
         yield _broken("database", error, workspace)
@@ -131,6 +134,18 @@ def _write_ahead_log(path: Path, is_held: bool) -> Finding:
         todo = "close what reads the database all the time, such as a database browser in a transaction"
         return Finding("wal", "note", told, todo)
     return Finding("wal", "ok", told)
+
+
+def _seal(path: Path, is_held: bool) -> Finding:
+    is_broken = seal.is_broken(path)
+    if is_broken:
+        return Finding("seal", "bad", seal.BROKEN, f"{remedy(Trouble.DAMAGED, path.parent)}; {seal.ACCEPT}")
+    if is_broken is not None:
+        return Finding("seal", "ok", f"every byte of {path.name} is as the last run left it")
+    if is_held:
+        return Finding("seal", "ok", "none while a process works in it")
+    told = "none, so a bit that the disk flipped within a text is found only where the journal tells"
+    return Finding("seal", "note", told, "nothing: the next run that ends by itself makes one")
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -196,6 +211,30 @@ def _journal(connection: sqlite3.Connection, workspace: Path, is_late: IsLate) -
         return Finding("journal", "bad", "; ".join(problems), "restore a copy: it was edited by hand")
     told = ", ".join(f"{counts[state]:,} {state.value}" for state in State if counts.get(state))
     return Finding("journal", "ok", f"items: {told or 'none'}")
+
+
+def _records(connection: sqlite3.Connection, workspace: Path, is_late: IsLate) -> Finding:
+    """Whether the journal's records have the hash with which they were admitted."""
+    compared, different = 0, []
+    try:
+        with _interrupted(connection, is_late):
+            meta = connection.execute("SELECT value FROM streamflow_meta WHERE name = ?", (MERGING,)).fetchone()
+            merging: list[list[str]] = json.loads(meta[0]) if meta else []
+            # What was dropped has no hash.
+            rows = connection.execute(
+                "SELECT stage, key, CAST(record AS BLOB), hash FROM streamflow_items WHERE record <> '' AND hash <> x''"
+            )
+            for stage, key, record, hashed in rows if merging else ():
+                compared += 1
+                different += [] if is_as_admitted(record, hashed, merging) else [f"{key} of {stage}"]
+    except _Late:
+        return replace(_unfinished("records"), found=f"the first {compared:,} were compared with their hash")
+    except (sqlite3.Error, ValueError) as error:
+        return _broken("records", error, workspace)
+    if different:
+        told = f"of the journal's {compared:,} records, {len(different):,} are not as they were admitted"
+        return Finding("records", "bad", f"{told} ({_some(different)})", remedy(Trouble.DAMAGED, workspace))
+    return Finding("records", "ok", f"the journal's {compared:,} records are as they were admitted")
 
 
 def _pages(connection: sqlite3.Connection, workspace: Path, is_late: IsLate) -> Finding:

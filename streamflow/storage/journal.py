@@ -6,6 +6,7 @@ The ends of items come first, then the rows, the children, and who emitted what 
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
@@ -14,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from streamflow.errors import RecordError
-from streamflow.record import RecordType, record_type
+from streamflow.record import RecordType, encoded_identity, record_type
 from streamflow.storage.parents import Emitted, Parents, Past, listed, listed_alone
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import Completion, Difference, Item, State
@@ -46,6 +47,9 @@ _ADMITTED_AGAIN = "SELECT 1 FROM streamflow_items WHERE id >= ? AND first IS NOT
 _OTHER_CONTENT = "SELECT record FROM streamflow_items WHERE stage = ? AND key = ? AND hash <> ? AND epoch = ?"
 MAX_ERROR = 4000
 """Characters of an error kept in the journal."""
+MERGING = "merging"
+"""Names in `streamflow_meta` which fields the hashes of records leave out: a JSON list of lists, one for each of the
+ways that there ever were."""
 
 _Child = tuple[Item, tuple[Any, ...]]  # its values as the journal holds them, the stage and the key first
 _Row = tuple[Table, Any, tuple[Any, ...]]  # a record, and its values as its table holds them
@@ -280,6 +284,24 @@ class Journal:
         if table is None:
             table = self._table_of[type(row)] = self.tables[record_type(type(row)).table or ""]
         return table, row, table.values(row)
+
+
+def merging(meta: Mapping[str, str], stages: Mapping[str, tuple[RecordType, int]]) -> str:
+    """What `MERGING` says once these stages are among them."""
+    ever: list[list[str]] = json.loads(meta.get(MERGING, "[]"))
+    for kind, _ in stages.values():
+        if sorted(kind.merge) not in ever:
+            ever.append(sorted(kind.merge))
+    return json.dumps(ever)
+
+
+def is_as_admitted(record: bytes, hashed: bytes, merging: Sequence[Sequence[str]]) -> bool:
+    """Whether a record still has the hash with which it was admitted, where `MERGING` says which fields may be left out
+    of it."""
+    try:
+        return any(encoded_identity(record, fields) == hashed for fields in merging)
+    except ValueError:
+        return False
 
 
 def _by_table(group: Sequence[Entry]) -> dict[Table, list[tuple[Entry, _Row]]]:

@@ -32,10 +32,10 @@ from streamflow.errors import (
     WorkspaceError,
 )
 from streamflow.record import Key, RecordType
-from streamflow.storage import cache
+from streamflow.storage import cache, seal
 from streamflow.storage.cache import CachedAnswer, CacheWriter
 from streamflow.storage.inflight import InFlight, left_in_flight
-from streamflow.storage.journal import Epoch, Journal
+from streamflow.storage.journal import MERGING, Epoch, Journal, is_as_admitted, merging
 from streamflow.storage.parents import Parents
 from streamflow.storage.patience import Patience
 from streamflow.storage.retention import LOOK, forget
@@ -143,6 +143,7 @@ class SqliteStore:
         self.identity = ""
         self._cache = CacheWriter()
         self._refresh = False  # of the next epoch
+        self._is_sound = False  # once it is closed: nothing failed that was to be written
 
     async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
         try:
@@ -150,6 +151,10 @@ class SqliteStore:
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
         except sqlite3.Error as error:
             raise refusal(self._path, error) from error
+        if await asyncio.to_thread(seal.is_broken, self._path):
+            raise DatabaseDamaged(
+                f"{self._path}: {seal.BROKEN}; {advice(Trouble.DAMAGED, self._path.parent)}; {seal.ACCEPT}"
+            )
         connection = await aiosqlite.connect(
             self._path, isolation_level=None, timeout=self._busy_timeout, factory=WriteConnection
         )
@@ -185,7 +190,7 @@ class SqliteStore:
         verdict = await self._judge()
         pending = await self._pending_counts()
         if pending:
-            await asyncio.to_thread(self._check_pending)
+            await asyncio.to_thread(self._check_pending, json.loads(meta.get(MERGING, "[]")))
         # Only now: a pipeline that is refused leaves the tables of another as they were.
         tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
         await _make_tables(connection, list(tables.values()))
@@ -208,7 +213,11 @@ class SqliteStore:
             top + 1,
         )
         self.identity = meta.get("identity") or secrets.token_hex(16)
-        named = [("pipeline", plan.pipeline), ("identity", self.identity)]
+        named = [
+            ("pipeline", plan.pipeline),
+            ("identity", self.identity),
+            (MERGING, merging(meta, plan.stages)),
+        ]
         await connection.executemany(META, [*named, *takers.meta(list(plan.stages))])
         for stage in pending:
             await connection.execute(
@@ -307,17 +316,25 @@ class SqliteStore:
             )
         return pending
 
-    def _check_pending(self) -> None:
-        """Read every pending record, so that one that no longer fits stops the start and not the middle of a run."""
+    def _check_pending(self, merging: Sequence[Sequence[str]]) -> None:
+        """Read every pending record, so that one that is damaged, or no longer fits, stops the start and not the middle
+        of a run."""
         with closing(self._reading(self._busy_timeout)) as connection:
-            for stage, *row in connection.execute(
-                "SELECT stage, id, record, attempts, due FROM streamflow_items WHERE state = 'pending'"
+            for stage, hashed, *row in connection.execute(
+                "SELECT stage, hash, id, record, attempts, due FROM streamflow_items WHERE state = 'pending'"
             ):
+                is_known = stage in self._stages  # else it differs from the index, by which they were counted
+                if not is_known or (merging and not is_as_admitted(row[1].encode(), hashed, merging)):
+                    raise DatabaseDamaged(
+                        f"a pending item of the stage {stage!r} in {self._path} is not as it was admitted; "
+                        f"{advice(Trouble.DAMAGED, self._path.parent)}"
+                    )
                 self._item(stage, tuple(row))
 
     async def _stop_writer(self, task: asyncio.Task[None]) -> None:
         self._writer.stop()
-        await asyncio.gather(task, return_exceptions=True)
+        (error,) = await asyncio.gather(task, return_exceptions=True)
+        self._is_sound = error is None
 
     def finish(self, item: Item, child: Item | None) -> None:
         return None
@@ -436,6 +453,9 @@ class SqliteStore:
         if self._in_flight is not None:
             self._in_flight.end()
             self._in_flight = None
+        if self._is_sound:
+            self._is_sound = False
+            await asyncio.to_thread(seal.seal, self._path)
 
     async def _read(self, sql: str, parameters: Sequence[Any]) -> list[tuple[Any, ...]]:
         """Rows by a connection of their own: only the writer awaits the writer's connection."""

@@ -21,7 +21,7 @@ def test_a_sound_workspace(tmp_path: Path) -> None:
     as_json = json.loads(cli(tmp_path, "doctor", "-w", "work", "--json").stdout)
     assert as_json["healthy"] is True
     assert [finding["check"] for finding in as_json["findings"]] == [
-        *("rights", "room", "holder", "wal", "schema", "journal", "pages", "files")
+        *("rights", "room", "holder", "wal", "seal", "schema", "journal", "records", "pages", "files")
     ]
 
 

@@ -58,6 +58,14 @@ def test_the_campaign_fails(
     assert capsys.readouterr().out.startswith("seed 1\n")
 
 
+def test_a_difference_where_nothing_is_promised_is_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(campaign.ROWS, "row", ("a row", _plays(Row(9, Difference(lost=7), is_promised=False))))
+    assert campaign.main(["row"]) == 0
+    assert "| a row | 9 | 7 | 0 |" in capsys.readouterr().out
+
+
 def test_what_differs_from_an_undisturbed_run_is_counted() -> None:
     calm = State(rows=Counter({"a": 1, "b": 1}), unended=0, calls=Counter({"1": 1, "2": 1}))
     found = State(rows=Counter({"b": 2, "c": 1}), unended=3, calls=Counter({"1": 4}))

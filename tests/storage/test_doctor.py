@@ -135,6 +135,12 @@ ILL = [
     ("UPDATE streamflow_items SET state = 'gone' WHERE id < 3", "journal", "2 items are 'gone'", "restore a copy"),
     ("UPDATE streamflow_items SET epoch = 99 WHERE id = 3", "journal", "an epoch that has not begun", "restore"),
     ("UPDATE streamflow_items SET record = '{' WHERE id = 300", "journal", "no JSON", "restore a copy"),
+    (
+        "UPDATE streamflow_items SET record = replace(record, '7', '8') WHERE key IN ('7', '107')",
+        "records",
+        "of the journal's 300 records, 2 are not as they were admitted (7 of stage, 107 of stage)",
+        "restore a copy",
+    ),
     ("DELETE FROM streamflow_meta", "journal", "which pipeline", "restore a copy"),
 ]
 
