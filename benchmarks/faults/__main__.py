@@ -1,6 +1,7 @@
 """Run the campaign:  python -m benchmarks.faults [ROW…] [--quick] [--kills N] [--items N] [--seed N]
 
-Prints the table, and exits with 1 where a fault did not fire, or anything was lost, doubled or not ended that was not to be.
+Prints the table, and exits with 1 where a fault did not fire, or anything was lost, doubled or not ended against the
+promise.
 """
 
 from __future__ import annotations

@@ -16,8 +16,8 @@ from streamflow.storage import inspect
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: how often the fault was injected and fired, and what came of it. Where nothing `is_promised`
-    a difference is told, and is no failure."""
+    """One line of the table: how often the fault was injected and fired, and what came of it. Unless it `is_promised`
+    that nothing differs, a difference is told, and is no failure."""
 
     fired: int
     difference: Difference
