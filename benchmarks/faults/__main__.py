@@ -85,8 +85,8 @@ def main(arguments: list[str] | None = None) -> int:
                 traceback.print_exc()
                 continue
             found = row.difference
-            if row.fired < 1 or (row.is_promised and not found.is_none):
-                failed = True
+            failed = failed or row.fired < 1 or (row.is_promised and not found.is_none)
+            if row.fired < 1 or not found.is_none:
                 print(f"{title}: {found}", file=sys.stderr)
             figures = (row.fired, found.lost, found.doubled, found.unended, found.repeated)
             seconds = f"{perf_counter() - started:.0f}"

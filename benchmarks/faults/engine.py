@@ -148,7 +148,7 @@ class Difference:
         self.doubled += doubled.total()
         self.unended += found.unended
         self.repeated += found.calls.total() - len(found.calls)
-        self.samples += tuple([*(f"- {row}" for row in lost), *(f"+ {row}" for row in doubled)][:5])
+        self.samples += (*[f"- {row}" for row in lost][:3], *[f"+ {row}" for row in doubled][:3])
 
     @property
     def is_none(self) -> bool:

@@ -23,7 +23,7 @@ from streamflow.storage.files import FileStore
 from streamflow.storage.journal import MERGING, is_as_admitted
 from streamflow.storage.lock import holder
 from streamflow.storage.references import record_tables, references
-from streamflow.storage.sqlite import APPLICATION_ID, SCHEMA, engine_tables
+from streamflow.storage.sqlite import APPLICATION_ID, COLUMNS, SCHEMA, engine_tables
 from streamflow.storage.store import State
 from streamflow.storage.trouble import Trouble, remedy, trouble
 from streamflow.units import byte_count
@@ -174,7 +174,7 @@ def _schema(connection: sqlite3.Connection, path: Path) -> Finding:
     if version > SCHEMA:
         told = f"schema {version} of a newer release; this one knows up to {SCHEMA}"
         return Finding("schema", "bad", told, "upgrade streamflow")
-    for table, columns in engine_tables(version).items():
+    for table, columns in [*engine_tables(version).items(), *_made(connection)]:
         there = {row[1] for row in connection.execute(f'PRAGMA table_info("{table}")')}
         if missing := sorted(columns - there):
             told = f"{table} lacks {', '.join(missing)}" if there else f"the table {table} is missing"
@@ -182,6 +182,15 @@ def _schema(connection: sqlite3.Connection, path: Path) -> Finding:
     if version < SCHEMA:
         return Finding("schema", "note", f"schema {version}, of an older release", "nothing: the next run brings it up")
     return Finding("schema", "ok", f"schema {version}, {len(record_tables(connection))} tables of records")
+
+
+def _made(connection: sqlite3.Connection) -> list[tuple[str, set[str]]]:
+    """The tables that the last run had, with their columns."""
+    try:
+        row = connection.execute("SELECT value FROM streamflow_meta WHERE name = ?", (COLUMNS,)).fetchone()
+        return [(table, set(columns)) for table, columns in json.loads(row[0]).items()] if row else []
+    except (sqlite3.Error, ValueError):
+        return []  # told by the other checks
 
 
 def _journal(connection: sqlite3.Connection, workspace: Path, is_late: IsLate) -> Finding:

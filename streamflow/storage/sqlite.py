@@ -69,6 +69,9 @@ PENDING = (
 
 KEPT = "kept:"
 """Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
+COLUMNS = "columns"
+"""Names in `streamflow_meta` the tables that the last run had, with their columns: one whose name was damaged looks as if it
+had never been there."""
 _SLICE = 1.0
 """Seconds that SQLite waits for another's lock in one call: between two of them a run can be stopped."""
 
@@ -217,6 +220,7 @@ class SqliteStore:
             ("pipeline", plan.pipeline),
             ("identity", self.identity),
             (MERGING, merging(meta, plan.stages)),
+            (COLUMNS, json.dumps({table.name: table.columns for table in tables.values()})),
         ]
         await connection.executemany(META, [*named, *takers.meta(list(plan.stages))])
         for stage in pending:

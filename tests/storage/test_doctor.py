@@ -132,6 +132,8 @@ ILL = [
     (f"PRAGMA user_version = {SCHEMA + 1}", "schema", "newer release", "upgrade"),
     ("DROP TABLE streamflow_meta", "schema", "streamflow_meta is missing", "restore a copy"),
     ("ALTER TABLE streamflow_items DROP COLUMN attempts", "schema", "lacks attempts", "restore a copy"),
+    ("ALTER TABLE kept RENAME COLUMN text TO tezt", "schema", "kept lacks text", "restore a copy"),
+    ("ALTER TABLE kept RENAME TO kepd", "schema", "the table kept is missing", "restore a copy"),
     ("UPDATE streamflow_items SET state = 'gone' WHERE id < 3", "journal", "2 items are 'gone'", "restore a copy"),
     ("UPDATE streamflow_items SET epoch = 99 WHERE id = 3", "journal", "an epoch that has not begun", "restore"),
     ("UPDATE streamflow_items SET record = '{' WHERE id = 300", "journal", "no JSON", "restore a copy"),
