@@ -70,8 +70,8 @@ PENDING = (
 KEPT = "kept:"
 """Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
 COLUMNS = "columns"
-"""Names in `streamflow_meta` the tables that the last run had, with their columns: one whose name was damaged looks as if it
-had never been there."""
+"""Names in `streamflow_meta` the tables that the last run had, with their columns: one whose name was damaged looks as
+if it had never been there."""
 _SLICE = 1.0
 """Seconds that SQLite waits for another's lock in one call: between two of them a run can be stopped."""
 
