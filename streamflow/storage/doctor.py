@@ -23,7 +23,7 @@ from streamflow.storage.files import FileStore
 from streamflow.storage.journal import MERGING, is_as_admitted
 from streamflow.storage.lock import holder
 from streamflow.storage.references import record_tables, references
-from streamflow.storage.sqlite import APPLICATION_ID, COLUMNS, SCHEMA, engine_tables
+from streamflow.storage.schema import APPLICATION_ID, COLUMNS, SCHEMA, engine_tables
 from streamflow.storage.store import State
 from streamflow.storage.trouble import Trouble, remedy, trouble
 from streamflow.units import byte_count

@@ -20,10 +20,10 @@ from typing import Any
 from streamflow.errors import DatabaseTooNew, UsageError, WorkspaceError
 from streamflow.storage import DATABASE
 from streamflow.storage.lock import WorkspaceLock
+from streamflow.storage.schema import APPLICATION_ID, KEPT, SCHEMA, foreign, refusal
 from streamflow.storage.selection import ALL, Selection, page
 from streamflow.storage.selection import requeue as mark_pending
-from streamflow.storage.sqlite import APPLICATION_ID, KEPT, SCHEMA, counted, foreign, refusal
-from streamflow.storage.store import Counts, State
+from streamflow.storage.store import Counts, State, counted
 from streamflow.storage.tables import from_text, to_text
 
 RATE_WINDOW = 60.0

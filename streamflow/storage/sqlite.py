@@ -1,4 +1,4 @@
-"""The SQLite store: schema, opening, journal pages. Writing is in `writer`, reading by other processes in
+"""The SQLite store: opening, journal pages. Writing is in `writer`, reading by other processes in
 `inspect`.
 
 WAL with `synchronous=FULL`: a commit that returned survives a power cut. With NORMAL it survives the process's end.
@@ -26,7 +26,6 @@ import structlog
 
 from streamflow.errors import (
     DatabaseDamaged,
-    DatabaseTooNew,
     JournalMismatch,
     RecordError,
     WorkspaceError,
@@ -39,19 +38,15 @@ from streamflow.storage.journal import MERGING, Epoch, Journal, is_as_admitted, 
 from streamflow.storage.parents import Parents
 from streamflow.storage.patience import Patience
 from streamflow.storage.retention import LOOK, forget
+from streamflow.storage.schema import COLUMNS, KEPT, make_tables, migrate, refusal, version_of
 from streamflow.storage.selection import Selection, page, requeue
 from streamflow.storage.stamps import Stamps
-from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
+from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State, counted
 from streamflow.storage.suspects import Verdict, judge
 from streamflow.storage.tables import Table, to_text
-from streamflow.storage.trouble import Trouble, advice, diagnose
+from streamflow.storage.trouble import Trouble, advice
 from streamflow.storage.upkeep import REFRESH_OWED, Takers, begin_epoch, fill, filled, redo, retract
 from streamflow.storage.writer import META, TRANSACTION, WriteConnection, Writer, transaction
-
-SCHEMA = 2
-"""Version of the engine's own tables, kept in `PRAGMA user_version`."""
-
-APPLICATION_ID = 0x53_46_4C_57  # "SFLW", so that `file` and others can tell the database
 
 PAGE = 2_000
 """Rows of a table that are read at once: no read transaction lasts long, and the loop goes on between two."""
@@ -67,52 +62,8 @@ PENDING = (
     "WHERE id > ? AND id <= ? AND +stage = ? AND state = 'pending' ORDER BY id LIMIT ?"
 )
 
-KEPT = "kept:"
-"""Begins the names of kept texts in `streamflow_meta`, which holds what the store itself must know too."""
-COLUMNS = "columns"
-"""Names in `streamflow_meta` the tables that the last run had, with their columns: one whose name was damaged looks as
-if it had never been there."""
 _SLICE = 1.0
 """Seconds that SQLite waits for another's lock in one call: between two of them a run can be stopped."""
-
-# Migrations[n] brings a database of version n to n + 1. A released one never changes.
-_MIGRATIONS: tuple[str, ...] = (
-    """
-    CREATE TABLE streamflow_items (
-        id INTEGER PRIMARY KEY,
-        stage TEXT NOT NULL,
-        key TEXT NOT NULL,
-        state TEXT NOT NULL,
-        attempts INTEGER NOT NULL,
-        record TEXT NOT NULL,
-        hash BLOB NOT NULL,
-        version INTEGER NOT NULL,
-        epoch INTEGER NOT NULL,
-        admitted REAL NOT NULL,
-        started REAL,
-        ended REAL,
-        due REAL,
-        error TEXT,
-        UNIQUE (stage, key)
-    );
-    CREATE INDEX streamflow_due ON streamflow_items (stage, due) WHERE due IS NOT NULL;
-    CREATE TABLE streamflow_meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-    """,
-    """
-    ALTER TABLE streamflow_items ADD COLUMN first INTEGER;
-    ALTER TABLE streamflow_items ADD COLUMN emitted TEXT;
-    CREATE TABLE streamflow_parents (
-        record TEXT NOT NULL, key TEXT NOT NULL, parent INTEGER NOT NULL, PRIMARY KEY (record, key, parent)
-    ) WITHOUT ROWID;
-    CREATE TABLE streamflow_streamed (
-        item INTEGER NOT NULL, record TEXT NOT NULL, key TEXT NOT NULL, run INTEGER NOT NULL,
-        PRIMARY KEY (item, record, key)
-    ) WITHOUT ROWID;
-    CREATE TABLE streamflow_orphans (
-        record TEXT NOT NULL, key TEXT NOT NULL, PRIMARY KEY (record, key)
-    ) WITHOUT ROWID;
-    """,
-)
 
 _SUSPECT = "SELECT stage, id, record, attempts, due FROM streamflow_items WHERE id = ?"
 log = structlog.get_logger("streamflow.storage")
@@ -174,7 +125,7 @@ class SqliteStore:
     async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool, stale: bool) -> Opened:
         self._connection = connection
         self._stages = plan.stages
-        version = await _version(connection, self._path)  # first: a database that is refused stays as it is
+        version = await version_of(connection, self._path)  # first: a database that is refused stays as it is
         if not version:
             # So that free pages can be given back to the disk, some at a time. Not possible later on.
             await connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
@@ -183,7 +134,7 @@ class SqliteStore:
         await connection.execute(f"PRAGMA synchronous = {self._synchronous}")
         # No temporary files: the disk that they would lie on may be another, and full while the workspace's has room.
         await connection.execute("PRAGMA temp_store = MEMORY")
-        await _migrate(connection, version)
+        await migrate(connection, version)
         meta: dict[str, str] = dict(await connection.execute_fetchall("SELECT * FROM streamflow_meta"))  # type: ignore[arg-type]
         owner = meta.setdefault("pipeline", plan.pipeline)
         if owner != plan.pipeline:
@@ -196,7 +147,7 @@ class SqliteStore:
             await asyncio.to_thread(self._check_pending, json.loads(meta.get(MERGING, "[]")))
         # Only now: a pipeline that is refused leaves the tables of another as they were.
         tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
-        await _make_tables(connection, list(tables.values()))
+        await make_tables(connection, list(tables.values()))
         changed = meta.get("changed") == "1"
         takers = Takers.read(meta, plan.stages, plan.produced)
         by_name = {kind.name: tables[kind.table] for kind in plan.tables if kind.table}
@@ -489,74 +440,6 @@ class SqliteStore:
         return item
 
 
-def counted(rows: Iterable[tuple[Any, ...]], stages: Iterable[str]) -> dict[str, Counts]:
-    """Rows of (stage, state, count) as `Counts`, stages without items included."""
-    by_stage: dict[str, dict[State, int]] = {stage: {} for stage in stages}
-    for stage, state, count in rows:
-        by_stage.setdefault(stage, {})[State(state)] = count
-    return {
-        stage: Counts(*(found.get(state, 0) for state in (State.PENDING, State.DONE, State.SKIPPED, State.DEAD)))
-        for stage, found in by_stage.items()
-    }
-
-
 async def _one(connection: aiosqlite.Connection, sql: str, *parameters: Any) -> tuple[Any, ...]:
     (row,) = await connection.execute_fetchall(sql, parameters)
     return tuple(row)
-
-
-async def _version(connection: aiosqlite.Connection, path: Path) -> int:
-    """The version of the database's schema, 0 of one that is empty. Raises WorkspaceError for one that is not ours."""
-    (version,) = await _one(connection, "PRAGMA user_version")
-    (application,) = await _one(connection, "PRAGMA application_id")
-    (tables,) = await _one(connection, "SELECT count(*) FROM sqlite_schema")
-    if application != APPLICATION_ID and (application or version or tables):
-        raise foreign(path)
-    if version > SCHEMA:
-        raise DatabaseTooNew(
-            f"{path} has schema {version}, this streamflow knows up to {SCHEMA}: it was written by a newer release; "
-            "upgrade streamflow, or use another workspace"
-        )
-    return int(version)
-
-
-async def _migrate(connection: aiosqlite.Connection, version: int) -> None:
-    for number in range(version, SCHEMA):
-        # One transaction per step, version included: a killed migration starts over.
-        await connection.executescript(
-            f"BEGIN IMMEDIATE; {_MIGRATIONS[number]} PRAGMA user_version = {number + 1}; "
-            f"PRAGMA application_id = {APPLICATION_ID}; COMMIT;"
-        )
-
-
-async def _make_tables(connection: aiosqlite.Connection, tables: Sequence[Table]) -> None:
-    infos = [list(await connection.execute_fetchall(f'PRAGMA table_info("{table.name}")')) for table in tables]
-    for table, info in zip(tables, infos, strict=True):
-        table.check([tuple(row) for row in info])
-    for table, info in zip(tables, infos, strict=True):
-        await connection.execute(table.create)
-        for statement in table.additions([row[1] for row in info]) if info else ():
-            await connection.execute(statement)
-
-
-def engine_tables(version: int) -> dict[str, set[str]]:
-    """The engine's own tables in a schema of this version, with their columns."""
-    with closing(sqlite3.connect(":memory:")) as connection:
-        for migration in _MIGRATIONS[:version]:
-            connection.executescript(migration)
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")]
-        return {name: {row[1] for row in connection.execute(f'PRAGMA table_info("{name}")')} for name in names}
-
-
-def foreign(path: Path) -> WorkspaceError:
-    """What to tell the user of a database that was never ours."""
-    return WorkspaceError(f"{path} is the database of another program; move it away, or choose another workspace (-w)")
-
-
-def refusal(path: Path, error: sqlite3.Error) -> WorkspaceError:
-    """What to tell the user of a database that cannot be used."""
-    found = diagnose(error, path.parent)
-    todo = advice(found, path.parent)
-    if found is Trouble.DAMAGED:
-        return DatabaseDamaged(f"{path} cannot be read as a database: {error}; {todo}")
-    return WorkspaceError(f"{path} cannot be used: {error}; {todo}")

@@ -79,6 +79,17 @@ class Counts:
     dead: int = 0
 
 
+def counted(rows: Iterable[tuple[Any, ...]], stages: Iterable[str]) -> dict[str, Counts]:
+    """Rows of (stage, state, count) as `Counts`, stages without items included."""
+    by_stage: dict[str, dict[State, int]] = {stage: {} for stage in stages}
+    for stage, state, count in rows:
+        by_stage.setdefault(stage, {})[State(state)] = count
+    return {
+        stage: Counts(*(found.get(state, 0) for state in (State.PENDING, State.DONE, State.SKIPPED, State.DEAD)))
+        for stage, found in by_stage.items()
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """What a store must know of a pipeline: the record type and version of each stage, the tables, and the names of

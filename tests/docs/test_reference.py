@@ -126,7 +126,7 @@ def test_the_questions_to_ask_are_ones_that_the_tables_answer() -> None:
 
 
 def test_the_journals_columns_stand_in_the_reference() -> None:
-    from streamflow.storage.sqlite import _MIGRATIONS
+    from streamflow.storage.schema import _MIGRATIONS
 
     with closing(sqlite3.connect(":memory:")) as connection:
         for migration in _MIGRATIONS:

@@ -17,7 +17,8 @@ from streamflow.record import record, record_type
 from streamflow.storage.doctor import Finding, examine
 from streamflow.storage.files import FileStore
 from streamflow.storage.lock import WorkspaceLock
-from streamflow.storage.sqlite import SCHEMA, SqliteStore
+from streamflow.storage.schema import SCHEMA
+from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Item, Plan, State
 
 

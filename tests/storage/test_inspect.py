@@ -11,8 +11,9 @@ from streamflow.errors import DatabaseDamaged, DatabaseTooNew, WorkspaceError, W
 from streamflow.record import record, record_type
 from streamflow.storage import inspect
 from streamflow.storage.lock import WorkspaceLock
+from streamflow.storage.schema import APPLICATION_ID
 from streamflow.storage.selection import Selection
-from streamflow.storage.sqlite import APPLICATION_ID, SqliteStore
+from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Item, Plan, State
 
 

@@ -13,7 +13,7 @@ import pytest
 from streamflow import run_pipeline
 from streamflow.errors import DatabaseTooNew, UsageError
 from streamflow.storage import inspect
-from streamflow.storage.sqlite import SCHEMA
+from streamflow.storage.schema import SCHEMA
 from streamflow.storage.store import Counts
 from tests.storage.fixtures.books import pipeline
 

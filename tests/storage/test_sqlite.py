@@ -12,8 +12,9 @@ import pytest
 
 from streamflow.errors import WorkspaceError
 from streamflow.record import record, record_type
-from streamflow.storage import sqlite as module
-from streamflow.storage.sqlite import APPLICATION_ID, PENDING, SCHEMA, SqliteStore
+from streamflow.storage import schema as module
+from streamflow.storage.schema import APPLICATION_ID, SCHEMA
+from streamflow.storage.sqlite import PENDING, SqliteStore
 from streamflow.storage.store import Completion, Counts, Item, Plan, State
 from streamflow.storage.upkeep import CARRYING
 

@@ -25,7 +25,8 @@ from streamflow.errors import (
 from streamflow.record import latest, record, record_type, union
 from streamflow.storage.memory import MemoryStore
 from streamflow.storage.reader import Reader
-from streamflow.storage.sqlite import SCHEMA, SqliteStore
+from streamflow.storage.schema import SCHEMA
+from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Counts, Item, Plan, State, Store
 
 pytestmark = pytest.mark.asyncio
