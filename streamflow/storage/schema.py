@@ -1,4 +1,4 @@
-"""The schema of the database: the engine's tables by version, those of records, and refusals of what is none of ours."""
+"""The schema of the database: the engine's tables by version, those of records, and refusals of what is not ours."""
 
 from __future__ import annotations
 

@@ -13,6 +13,7 @@ import pytest
 from streamflow.errors import WorkspaceError
 from streamflow.record import record, record_type
 from streamflow.storage import schema as module
+from streamflow.storage import sqlite
 from streamflow.storage.schema import APPLICATION_ID, SCHEMA
 from streamflow.storage.sqlite import PENDING, SqliteStore
 from streamflow.storage.store import Completion, Counts, Item, Plan, State
@@ -212,7 +213,7 @@ async def test_a_retry_parked_under_a_clock_that_was_set_back_is_due_at_once(tmp
 async def test_a_log_of_writes_that_a_reader_made_long_is_cut_when_it_has_gone(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "LOG_LIMIT", 2**20)
+    monkeypatch.setattr(sqlite, "LOG_LIMIT", 2**20)
     path = tmp_path / "streamflow.db"
     log = tmp_path / "streamflow.db-wal"
     store = SqliteStore(path, synchronous="NORMAL")
