@@ -1,16 +1,15 @@
 """streamflow makes a script that calls rate-limited APIs concurrent, and durable.
 
-The public names. All but those of records are imported when they are first used, so that a command line and a worker
-process that need few of them start fast. Records come at once because their decorator has the name of its module:
-imported later, the module would take the decorator's place.
+The public names. They are imported when they are first used, so that a command line and a worker process that need few
+of them start fast.
 """
 
 from __future__ import annotations
 
 import importlib
+import sys
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
-
-from streamflow.record import latest, record, union
 
 if TYPE_CHECKING:
     from streamflow.engine.context import Context as Context
@@ -41,6 +40,9 @@ if TYPE_CHECKING:
     from streamflow.http.service import Service as Service
     from streamflow.limits.retry import Retry as Retry
     from streamflow.limits.window import Window as Window
+    from streamflow.record import latest as latest
+    from streamflow.record import record as record
+    from streamflow.record import union as union
     from streamflow.sources.files import Inputs as Inputs
     from streamflow.sources.walk import FoundFile as FoundFile
     from streamflow.storage.memory import MemoryStore as MemoryStore
@@ -77,6 +79,7 @@ _HOMES = {
     "streamflow.http.service": ("Service",),
     "streamflow.limits.retry": ("Retry",),
     "streamflow.limits.window": ("Window",),
+    "streamflow.record": ("latest", "record", "union"),
     "streamflow.sources.files": ("Inputs",),
     "streamflow.sources.walk": ("FoundFile",),
     "streamflow.storage.memory": ("MemoryStore",),
@@ -124,6 +127,17 @@ __all__ = [
     "run_pipeline",
     "union",
 ]
+
+
+class _Package(ModuleType):
+    """Keeps the name `record` for the decorator: the import of a submodule gives its name to the module."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "record" or not isinstance(value, ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
 
 
 def __getattr__(name: str) -> Any:

@@ -3,6 +3,7 @@
 Each part is NAME:NTH:ACTION: the nth time that the process comes to the point, counted from 1, it does one of
 
     kill      SIGKILL to itself
+    stop      SIGTERM to itself
     error     raises `Injected`
     full      raises the ENOSPC of a full disk
 
@@ -27,7 +28,7 @@ POINTS = {
     "before-rename": "the temporary file is on the disk",
     "renamed": "the file has its name, which may not be on the disk",
 }
-ACTIONS = ("kill", "error", "full")
+ACTIONS = ("kill", "stop", "error", "full")
 VARIABLES = ("STREAMFLOW_FAILPOINTS", "STREAMFLOW_FAILPOINTS_LOG")
 
 _armed: dict[str, tuple[Iterator[int], dict[int, str]]] = {}
@@ -72,6 +73,9 @@ def _reach(name: str) -> None:
             log.write(f"{name}:{number}:{action}\n".encode())
     if action == "kill":
         os.kill(os.getpid(), signal.SIGKILL)
+    if action == "stop":
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
     if action == "full":
         raise OSError(errno.ENOSPC, f"injected at the failpoint {name}")
     raise Injected(f"injected at the failpoint {name}")

@@ -1,106 +1,49 @@
-"""The command line: one module per verb, which turns arguments into calls.
+"""The command line, from its first moment. The verbs are in `streamflow.cli.app`.
 
-What a command needs is imported inside it, so that `--help` answers at once.
+Importing them takes long enough for a Ctrl-C to come in between, and an exception that a signal raises inside an import
+is lost, or ends it with a traceback. So what answers signals comes first, and raises nothing: it ends the process. That
+is as good as an end by `kill -9`, which every command survives.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-from typing import Annotated, NoReturn
-
-import typer
-
-from streamflow.cli import (
-    bench,
-    dead,
-    demo,
-    doctor,
-    export,
-    graph,
-    journal,
-    limits,
-    prune,
-    retry,
-    run,
-    simulate,
-    status,
-    steer,
-    watch,
-)
-from streamflow.cli.output import open_missing_streams, silence, tell
-from streamflow.errors import ControlError, UsageError
-
-app = typer.Typer(
-    name="streamflow",
-    help="Runs pipelines that call rate-limited APIs on many documents, and remembers where they stand.",
-    epilog="Exit codes: 0 done, 1 failed, 2 usage or settings, 3 finished with dead letters, 4 credentials refused, "
-    "5 a service stayed unavailable, 130 or 143 stopped by a signal.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
-app.command()(run.run)
-app.command()(watch.watch)
-app.command()(status.status)
-app.command()(limits.limits)
-app.command()(steer.health)
-app.command()(steer.pause)
-app.command()(steer.resume)
-app.command()(steer.drain)
-app.command()(export.export)
-app.command()(demo.demo)
-app.command()(bench.bench)
-app.command()(simulate.simulate)
-app.command()(graph.graph)
-app.command()(doctor.doctor)
-app.command()(retry.retry)
-app.command()(prune.prune)
-app.add_typer(dead.app, name="dead")
-app.add_typer(journal.app, name="journal")
-
-
-def _version(wanted: bool) -> None:
-    if wanted:
-        from importlib.metadata import version
-
-        print(f"streamflow {version('streamflow-engine')}")
-        raise typer.Exit
-
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
-    ] = False,
-) -> None:
-    pass
+from collections.abc import Callable
+from contextlib import suppress
+from types import FrameType
+from typing import NoReturn
 
 
 def main() -> NoReturn:
     """The entry point. Ends the process with the exit code of design §7."""
-    open_missing_streams()
-    sys.exit(_main())
+    at_signals(leave)
+
+    from streamflow.cli.app import command
+
+    sys.exit(command())
 
 
-def _main() -> int:
-    try:
-        try:
-            app(prog_name="streamflow")
-        finally:
-            sys.stdout.flush()
-    except UsageError as error:
-        tell(f"Error: {error}")
-        return 2
-    except ControlError as error:
-        tell(f"Error: {error}")
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    except BrokenPipeError:
-        silence(sys.stdout)  # whoever read our output has gone
-        return 1
-    except OSError as error:
-        tell(f"Error: {error}")
-        silence(sys.stdout)
-        return 1
-    return 0
+def at_signals(handler: Callable[[int, FrameType | None], NoReturn]) -> None:
+    """Handle SIGINT and SIGTERM, unless whoever started the process had them ignored, as a shell's `&` has."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, handler)
+
+
+def leave(number: int, frame: FrameType | None = None) -> NoReturn:
+    """End the process here and now."""
+    _tell(number)
+    os._exit(128 + number)
+
+
+def unwind(number: int, frame: FrameType | None = None) -> NoReturn:
+    """End the process by way of everything that cleans up. Only where nothing is imported any more."""
+    _tell(number)
+    sys.exit(128 + number)
+
+
+def _tell(number: int) -> None:
+    with suppress(OSError):  # it is closed, or nobody reads it
+        os.write(2, f"Stopped by {signal.Signals(number).name}.\n".encode())

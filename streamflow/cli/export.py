@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from streamflow.cli import at_signals, unwind
 from streamflow.cli.output import tell
 from streamflow.cli.pipelines import PipelineArgument, find
 from streamflow.cli.workspaces import WorkspaceOption, chosen
@@ -49,6 +50,7 @@ def export(
         if output.exists() and not output.is_file():
             output.write_bytes(data)  # a device or a pipe is written to, never replaced by a file
         else:
+            at_signals(unwind)  # no temporary file is to be left behind
             write_whole(output.resolve(), data)
     except OSError as error:
         raise WorkspaceError(f"{output} cannot be written: {error.strerror}.") from error

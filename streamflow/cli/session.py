@@ -234,6 +234,8 @@ class _Session:
         self._signalled = name
         if self._run is None:
             task.cancel()  # nothing has begun
+            if not self._options.quiet:
+                tell(f"Stopped by {name}.")
             return
         if again and not self._options.quiet:
             tell(f"{name} again: stopping at once. What is not committed stays pending.")

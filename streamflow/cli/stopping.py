@@ -18,7 +18,8 @@ _TELL_EVERY = 5.0
 def signals(stop: Callable[[str], None], reload: Callable[[], None] | None) -> Iterator[None]:
     """Call `stop` with the name of each SIGINT and SIGTERM, and `reload` at each SIGHUP.
 
-    A SIGHUP by which a terminal says that it was closed stops: nobody would see what goes on.
+    A SIGHUP by which a terminal says that it was closed stops: nobody would see what goes on. What handled the signals
+    before handles them again afterwards.
     """
     loop = asyncio.get_running_loop()
     had_terminal = _is_terminal()
@@ -35,13 +36,15 @@ def signals(stop: Callable[[str], None], reload: Callable[[], None] | None) -> I
     }
     if reload is not None:
         handlers[signal.SIGHUP] = hung_up
+    before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
         loop.add_signal_handler(number, handler)
     try:
         yield
     finally:
-        for number in handlers:
+        for number, handler_before in before.items():
             loop.remove_signal_handler(number)
+            signal.signal(number, handler_before)
 
 
 def by_stage(items: Mapping[str, int]) -> str:

@@ -341,6 +341,7 @@ async def serve(
         for simulator in simulators:
             environment |= simulator.environment
         for number in signals:
+            stack.callback(signal.signal, number, signal.getsignal(number))  # afterwards, as it was
             loop.add_signal_handler(number, stop.set)
             stack.callback(loop.remove_signal_handler, number)
         announce(environment)

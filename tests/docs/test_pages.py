@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 import typer.main
 
-from streamflow.cli import app
+from streamflow.cli.app import app
 from streamflow.settings import Settings
 from tests.docs.blocks import Reader, blocks
 

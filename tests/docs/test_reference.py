@@ -16,7 +16,7 @@ from pydantic import BaseModel
 
 import streamflow
 from stages.literature.pipeline import pipeline as literature
-from streamflow.cli import app
+from streamflow.cli.app import app
 from streamflow.record import record_type
 from streamflow.settings import Settings
 from streamflow.storage.tables import Table

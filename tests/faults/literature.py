@@ -39,6 +39,7 @@ def write_inputs(folder: Path) -> Path:
 
 
 def main() -> None:
+    import streamflow.cli.app
     import streamflow.cli.session  # noqa: F401 - what `run` would import
     from streamflow.cli import main
 
