@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from time import monotonic
 
 from stages.literature.extraction import joining, layout, pdftext, reflists
 from stages.literature.extraction.guess import guess
@@ -18,7 +17,6 @@ MOST_PAGES_SEARCHED = 600
 """From the back: in longer documents the list stands near the end."""
 MOST_PAGES_READ = 150
 PAGES_WITHOUT_HEADING = 40
-MOST_SECONDS = 45.0
 _PAGES_BEFORE = 4
 """Pages before the list that are read too, to know the running heads."""
 _MOST_TEXT = 20 * 2**20
@@ -60,9 +58,8 @@ def extract(paper: Paper, *, library: Library) -> list[Reference]:
 def extract_file(path: Path, name: str | None = None) -> list[RawReference]:
     """The reference list of a PDF in order. Raises as `extract` does; `name` is what the user calls the file."""
     name = name or path.name
-    until = monotonic() + MOST_SECONDS
     with pdftext.opened(path, name) as pdf:
-        texts = _texts(pdf, until)
+        texts = _texts(pdf)
         if not any(text.strip() for text in texts.values()):
             raise Reject(
                 f"{name} holds no text, only pictures of pages (a scan): run OCR on it, such as ocrmypdf, and add that"
@@ -77,14 +74,17 @@ def extract_file(path: Path, name: str | None = None) -> list[RawReference]:
     return list(_texts_of(found, words))
 
 
-def _texts(pdf: pdftext.Pdf, until: float) -> dict[int, str]:
-    """The text of the pages by number, from the back, within the bounds of pages, letters and time."""
+def _texts(pdf: pdftext.Pdf) -> dict[int, str]:
+    """The text of the pages by number, from the back, within the bounds of pages and letters.
+
+    No clock bounds it: the result must not depend on how fast the machine is.
+    """
     texts: dict[int, str] = {}
     size = 0
     for index in range(pdf.pages - 1, max(-1, pdf.pages - 1 - MOST_PAGES_SEARCHED), -1):
         texts[index] = pdf.text(index)
         size += len(texts[index])
-        if size > _MOST_TEXT or monotonic() > until:
+        if size > _MOST_TEXT:
             break
     return texts
 
