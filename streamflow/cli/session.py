@@ -3,52 +3,37 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import re
 import shlex
 import signal
-import threading
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import structlog
 
-from streamflow.cli.output import count, give_json, tell
+from streamflow.cli.endings import (
+    AT_ONCE,
+    FAILED,
+    error_code,
+    exit_code,
+    leave_after,
+    leaving,
+    signal_code,
+    why,
+)
+from streamflow.cli.output import give_json, tell
 from streamflow.cli.pipelines import registered
 from streamflow.cli.service import Service
-from streamflow.cli.stopping import by_stage, signals, tell_what_is_waited_for
+from streamflow.cli.stopping import signals, tell_what_is_waited_for
+from streamflow.cli.telling import Telling, draining, line_for
 from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
-from streamflow.errors import CredentialsRefused, ServiceError, Unavailable, UsageError
-from streamflow.events import (
-    DRAINED,
-    Abandoned,
-    BreakerOpened,
-    ControlUnavailable,
-    Draining,
-    Event,
-    ItemDied,
-    ItemRetried,
-    ItemSkipped,
-    LimitPaused,
-    LoopBlocked,
-    RecordRefused,
-    RecordsRetracted,
-    RunStarted,
-    SourceEnded,
-    StageCaughtUp,
-    StageLacksRecords,
-    StageStuck,
-    StorageBlocked,
-    StorageResumed,
-    UncleanEnd,
-)
+from streamflow.errors import CredentialsRefused, Unavailable, UsageError
+from streamflow.events import DRAINED, Draining, Event, RunStarted, SourceEnded
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
 from streamflow.observe import summary as reports
@@ -56,18 +41,11 @@ from streamflow.observe.bottleneck import bottleneck
 from streamflow.observe.log import Log
 from streamflow.observe.progress import displayed
 from streamflow.observe.stats import Observer
-from streamflow.observe.words import duration
 from streamflow.settings import Settings, load_settings
 from streamflow.storage import inspect
-from streamflow.storage.trouble import Trouble
 
-DONE, FAILED, DEAD_LETTERS, CREDENTIALS, UNAVAILABLE = 0, 1, 3, 4, 5
-AT_ONCE = 5.0
-"""Seconds that a run has to end once all its work is cancelled."""
 _LETTERS = 20
 """Dead letters that a report holds at most."""
-_WAITED_FOR: Mapping[str, str] = {Trouble.FULL: "room", Trouble.LOCKED: "another program to let go of the database"}
-_GOES_ON = "Nothing is lost; it goes on by itself."
 
 log = structlog.get_logger("streamflow")
 
@@ -104,7 +82,7 @@ def run_in_workspace(pipeline: Pipeline, inputs: Sequence[str], workspace: Path,
         session = _Session(pipeline, inputs, workspace, options, settings, opened)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             code = runner.run(session.run())
-            with session.leaving(AT_ONCE, code):
+            with leaving(AT_ONCE, code, opened):
                 runner.close()
             return code
 
@@ -140,7 +118,7 @@ class _Session:
         self._limits: Registry | None = None
         self._signalled: str | None = None
         self._empty_sources = 0
-        self._told_slow: set[tuple[type[Event], str]] = set()
+        self._telling = Telling(inputs, watching=options.watching, quiet=options.quiet)
         self._service = Service(pipeline, settings, self._read_settings, opened)
         self._beside: list[asyncio.Task[None]] = []
 
@@ -154,7 +132,7 @@ class _Session:
             except asyncio.CancelledError:
                 if self._signalled is None:
                     raise
-                return _signal_code(self._signalled)
+                return signal_code(self._signalled)
             except UsageError:
                 raise
             except Exception as error:  # noqa: BLE001 - whatever stopped the run is told and logged
@@ -240,123 +218,38 @@ class _Session:
         if again and not self._options.quiet:
             tell(f"{name} again: stopping at once. What is not committed stays pending.")
         if again:
-            self._leave_after(AT_ONCE, name, _signal_code(name))
+            leave_after(AT_ONCE, name, signal_code(name), self._log)
         self._run.stop(name)
 
-    def _leave_after(self, seconds: float, reason: str, code: int) -> None:
-        """End the process if the run has not ended by then: code that swallows its cancellation cannot be stopped."""
-        told = (
-            f"{reason}: a stage's function ignores its cancellation, so the process is ended. What was committed "
-            "is kept, the rest stays pending; the same command goes on from there."
-        )
-        asyncio.get_running_loop().call_later(seconds, self._leave, told, code)
-
-    @contextmanager
-    def leaving(self, seconds: float, code: int) -> Iterator[None]:
-        """End the process if closing the loop takes longer, by a thread: what is left on the loop may block it."""
-        told = (
-            "The run has ended, but a task or a thread that its code left behind ignores its cancellation, so the "
-            "process is ended. Nothing is lost."
-        )
-        timer = threading.Timer(seconds, self._leave, (told, code))
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-
-    def _leave(self, told: str, code: int) -> None:
-        tell(told)
-        log.warning("left_at_once", reason=told)
-        self._log.flush()
-        os._exit(code)
-
     def _heard(self, event: Event) -> None:
-        """An event of the run: a line in the log, and a word to the user where they need it now."""
-        level, name = _line_for(event)
+        """An event of the run."""
+        level, name = line_for(event)
         getattr(log, level)(name, **asdict(event))
         self._service.heard(event)
+        self._telling.heard(event)
         if isinstance(event, SourceEnded) and not event.records:
             self._empty_sources += 1
-        if isinstance(event, RecordRefused):
-            tell(f"A record of source {event.source!r} was refused: {event.error}")
-        if isinstance(event, StorageBlocked):
-            tell(f"{event.reason}: waiting for {_WAITED_FOR[event.reason]} in {event.workspace}. {_GOES_ON}")
-        if isinstance(event, StorageResumed):
-            tell(f"No longer {event.reason}, after {duration(event.seconds)}; going on.")
         if isinstance(event, Draining):
-            if event.reason == DRAINED:
-                self._signalled = self._signalled or DRAINED  # a signal that follows is the second
-            error = self._run.error if self._run is not None else None
-            code = _error_code(error) if error is not None else _signal_code(self._signalled or signal.SIGTERM.name)
-            self._leave_after(event.grace + AT_ONCE, event.reason, code)
-        if self._options.quiet:
-            return
-        if isinstance(event, LoopBlocked | StageStuck):
-            self._tell_slow(event)
-        if isinstance(event, UncleanEnd):
-            told = f"The run before ended without a word, with {count(len(event.in_flight), 'item')} in work."
-            if event.alone:
-                told += f" What was in work at two such ends runs alone first: {count(len(event.alone), 'item')}."
-            tell(told)
-        if isinstance(event, RunStarted):
-            if event.resumed:
-                tell(f"Going on with {count(event.resumed, 'item')} left pending by an earlier run.")
-            if self._options.watching:
-                tell(
-                    f"Watching {' '.join(self._inputs)}. Ctrl-C stops it: once to finish what is active, twice at once."
-                )
-        if isinstance(event, StageCaughtUp):
-            if event.items:
-                items = count(event.items, "item")
-                tell(f"{event.stage}: {items} to work on, which are new to it or were done by another version.")
-            if event.pruned:
-                left_out = count(event.pruned, "record")
-                tell(f"{left_out} for {event.stage} were pruned and are in no table; --refresh makes them again.")
-            if event.unreadable:
-                left_out = count(event.unreadable, "record")
-                tell(f"{left_out} for {event.stage} no longer fit their type; --refresh makes them again.")
-        if isinstance(event, StageLacksRecords):
-            tell(
-                f"{event.stage} is new, and no {event.record} of earlier runs was kept for it: it has no table, and no "
-                "other stage takes it. --refresh makes them again."
-            )
-        if isinstance(event, RecordsRetracted):
-            tell(f"Retracted {count(event.records, 'record')} that nothing emits any more.")
-        if isinstance(event, Draining) and self._signalled is not None:
-            active = count(sum(event.active.values()), "active item")
-            stages = f" ({by_stage(event.active)})" if event.active else ""
-            tell(
-                f"{event.reason}: finishing {active}, for at most {event.grace:g} s{stages}; "
-                "the rest stays pending. A second signal stops at once."
-            )
-            assert self._run is not None  # noqa: S101 - it told
-            self._accompany(tell_what_is_waited_for(self._run, event.grace), "draining")
-        if isinstance(event, Abandoned):
-            tell(f"Not finished: {by_stage(event.items)}. They stay pending.")
+            self._draining(event)
 
-    def _tell_slow(self, event: LoopBlocked | StageStuck) -> None:
-        """Say once for each stage that its function does not let go, and where it stands."""
-        if (type(event), event.stage) in self._told_slow:
-            return
-        self._told_slow.add((type(event), event.stage))
-        who = f"The function of {event.stage}" if event.stage else "Something"
-        where = event.stack.rpartition("\n")[2]
-        if isinstance(event, LoopBlocked):
-            tell(
-                f'{who} holds up everything else: it blocks or computes, at {where}. Say runs_in="thread" or "process".'
-            )
-        else:
-            tell(f'{who} goes on although its time is over, at {where}. In runs_in="process" it could be ended.')
+    def _draining(self, event: Draining) -> None:
+        assert self._run is not None  # noqa: S101 - it told
+        if event.reason == DRAINED:
+            self._signalled = self._signalled or DRAINED  # a signal that follows is the second
+        error = self._run.error
+        code = error_code(error) if error is not None else signal_code(self._signalled or signal.SIGTERM.name)
+        leave_after(event.grace + AT_ONCE, event.reason, code, self._log)
+        if self._signalled is not None and not self._options.quiet:
+            tell(draining(event))
+            self._accompany(tell_what_is_waited_for(self._run, event.grace), "draining")
 
     def _failed(self, error: Exception) -> int:
         """What a source, a finalizer, the store or the engine itself raised."""
         log.info("run_failed", exc_info=error)
         self._log.flush()
-        code = _error_code(error) if isinstance(error, CredentialsRefused | Unavailable) else FAILED
+        code = error_code(error) if isinstance(error, CredentialsRefused | Unavailable) else FAILED
         lines = [
-            f"Error: {self._pipeline.name} failed: {_why(error)}",
+            f"Error: {self._pipeline.name} failed: {why(error)}",
             "What was committed is kept; the same command goes on from there.",
         ]
         if self._log.path is not None and self._log.path.exists():
@@ -372,14 +265,14 @@ class _Session:
         return reports.Report(
             summary,
             str(self._workspace),
-            _code(summary, found.dead),
+            exit_code(summary, found.dead),
             self._retry_command(),
             {name: counts.pending for name, counts in found.stages.items()},
             found.dead,
             letters,
             limits,
             None if self._options.sequential else bottleneck(reports.whole(summary, limits)),
-            None if summary.error is None else _why(summary.error),
+            None if summary.error is None else why(summary.error),
         )
 
     def _retry_command(self) -> str:
@@ -391,53 +284,3 @@ class _Session:
         return (
             bool(self._inputs) and self._options.limit != 0 and self._empty_sources == len(self._pipeline.sources) > 0
         )
-
-
-def _code(summary: Summary, dead: int) -> int:
-    if summary.error is not None:
-        return _error_code(summary.error)
-    if summary.stopped_by is not None:
-        return _signal_code(summary.stopped_by)
-    return DEAD_LETTERS if dead or summary.refused else DONE
-
-
-def _error_code(error: Exception) -> int:
-    if isinstance(error, CredentialsRefused):
-        return CREDENTIALS
-    return UNAVAILABLE if isinstance(error, ServiceError) else FAILED
-
-
-def _why(error: Exception) -> str:
-    if isinstance(error, CredentialsRefused):
-        name = error.service or "NAME"
-        return (
-            f"{str(error).rstrip('.')}. Nothing is lost. Set the credentials in [services.{name}] of streamflow.toml "
-            f"or in STREAMFLOW_SERVICES__{name.upper()}__API_KEY, and run it again"
-        )
-    if isinstance(error, Unavailable):
-        return (
-            f"{error}. Nothing is lost: run it again when {error.service} is back. How long a run waits for a service "
-            "is the setting outage"
-        )
-    return f"{type(error).__name__}: {error}"
-
-
-def _signal_code(name: str) -> int:
-    return 128 + (signal.SIGTERM if name == DRAINED else signal.Signals[name])
-
-
-def _line_for(event: Event) -> tuple[str, str]:
-    """The level and the name of an event's line in the log."""
-    name = re.sub(r"(?<!^)(?=[A-Z])", "_", type(event).__name__).lower()
-    if isinstance(event, ItemSkipped | ItemRetried):
-        return "debug" if isinstance(event, ItemSkipped) else "info", name
-    noteworthy = isinstance(
-        event, ItemDied | LimitPaused | BreakerOpened | StorageBlocked | ControlUnavailable
-    ) or name in (
-        "contents_differ",
-        "stage_stuck",
-        "loop_blocked",
-        "unclean_end",
-        "record_refused",
-    )
-    return "warning" if noteworthy else "info", name

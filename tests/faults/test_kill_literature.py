@@ -19,7 +19,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from stages.literature.pipeline import SIMULATED
-from streamflow.cli.session import DEAD_LETTERS
+from streamflow.cli.endings import DEAD_LETTERS
 from streamflow.cli.simulators import Simulators, simulators
 from streamflow.storage import DATABASE, inspect
 from tests.faults import literature
