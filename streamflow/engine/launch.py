@@ -16,7 +16,7 @@ from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.events import Hook
 from streamflow.http.cache import Cache
-from streamflow.http.client import open_session
+from streamflow.http.session import open_session
 from streamflow.limits.keeping import keeping
 from streamflow.limits.registry import Registry
 from streamflow.settings import Settings, StageSettings, load_settings

@@ -17,7 +17,6 @@ from __future__ import annotations
 import functools
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
-from importlib import metadata
 from typing import Any, TypeVar
 
 import aiohttp
@@ -39,8 +38,8 @@ from streamflow.http.conditional import conditions, headers_to_keep, request_key
 from streamflow.http.decoding import Decoding
 from streamflow.http.exchange import Call, Exchange
 from streamflow.http.idempotency import METHODS, idempotency_key
-from streamflow.http.sending import telling
 from streamflow.http.service import Service
+from streamflow.http.session import user_agent
 from streamflow.limits.headers import retry_after
 from streamflow.limits.limit import Limit
 from streamflow.storage.cache import CachedAnswer
@@ -48,30 +47,6 @@ from streamflow.storage.cache import CachedAnswer
 T = TypeVar("T")
 
 _MOST_PAGES = 100_000
-
-
-@functools.cache
-def user_agent(email: str | None = None) -> str:
-    """How we introduce ourselves, with the address at which the user can be reached, if one is set."""
-    try:
-        version = metadata.version("streamflow-engine")
-    except metadata.PackageNotFoundError:
-        version = "0"
-    return f"streamflow/{version} (mailto:{email})" if email else f"streamflow/{version}"
-
-
-def open_session(*, trust_env: bool = False) -> aiohttp.ClientSession:
-    """The session that the clients of a run share: no cookies, and no cap on connections, as limits do that. It
-    tells grants when their requests are sent.
-
-    Proxies and `.netrc` of the environment are used with `trust_env` only.
-    """
-    return aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0, ttl_dns_cache=60),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        trust_env=trust_env,
-        trace_configs=[telling()],
-    )
 
 
 class Client:

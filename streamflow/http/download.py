@@ -28,9 +28,9 @@ from streamflow.errors import BadAnswer, ForbiddenAddress, PermanentError, Servi
 from streamflow.http.addresses import Guard, odd_literal
 from streamflow.http.answers import MAX_REDIRECTS, REDIRECTS, Redaction, Response, error_for, origin, redirect_target
 from streamflow.http.body import Silent, next_chunk
-from streamflow.http.client import user_agent
 from streamflow.http.failures import failure
 from streamflow.http.sending import telling
+from streamflow.http.session import user_agent
 from streamflow.limits.headers import retry_after
 from streamflow.limits.limit import Grant, Limit
 from streamflow.storage.files import in_thread

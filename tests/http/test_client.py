@@ -26,8 +26,9 @@ from streamflow.errors import (
     Unreachable,
 )
 from streamflow.http.answers import Response
-from streamflow.http.client import Client, open_session
+from streamflow.http.client import Client
 from streamflow.http.service import Service
+from streamflow.http.session import open_session
 from streamflow.limits.limit import Limit
 from streamflow.limits.window import Window
 from tests.http.serving import sending, serving

@@ -17,8 +17,9 @@ from yarl import URL
 from streamflow.errors import BadAnswer
 from streamflow.http.answers import Response
 from streamflow.http.cache import Cache
-from streamflow.http.client import Client, open_session
+from streamflow.http.client import Client
 from streamflow.http.service import Service
+from streamflow.http.session import open_session
 from streamflow.limits.limit import Limit
 from streamflow.limits.window import Window
 from streamflow.storage.sqlite import SqliteStore

@@ -14,9 +14,10 @@ from aiohttp import web
 
 from streamflow import in_hand
 from streamflow.errors import PermanentError, TransientError
-from streamflow.http.client import Client, open_session
+from streamflow.http.client import Client
 from streamflow.http.idempotency import idempotency_key
 from streamflow.http.service import Service
+from streamflow.http.session import open_session
 from streamflow.limits.limit import Limit
 from streamflow.storage.store import Item
 from tests.http.serving import serving

@@ -15,9 +15,10 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from streamflow.http import addresses
-from streamflow.http.client import Client, open_session
+from streamflow.http.client import Client
 from streamflow.http.download import Downloader
 from streamflow.http.service import Service
+from streamflow.http.session import open_session
 from streamflow.limits.limit import Limit
 from tests.http.serving import serving
 

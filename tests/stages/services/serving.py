@@ -10,7 +10,7 @@ from typing import Any
 from aiohttp import web
 
 from streamflow.engine.context import Context
-from streamflow.http.client import open_session
+from streamflow.http.session import open_session
 from streamflow.limits.registry import Registry
 from streamflow.settings import load_settings
 from streamflow.storage.files import FileStore

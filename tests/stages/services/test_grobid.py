@@ -12,7 +12,7 @@ from stages.services.grobid import Grobid, ParsedReference, Unreadable, read_tei
 from stages.simulators.grobid import GrobidSimulator, tei
 from streamflow.engine.context import Context
 from streamflow.errors import BadAnswer, Overloaded
-from streamflow.http.client import open_session
+from streamflow.http.session import open_session
 from streamflow.limits.registry import Registry
 from streamflow.settings import load_settings
 from streamflow.storage.files import FileStore
