@@ -31,7 +31,7 @@ from streamflow.errors import CostTooLarge
 from streamflow.events import Hook, LimitPaused
 from streamflow.limits.allowance import Allowance, LimitState, effective, given
 from streamflow.limits.breaker import Phase
-from streamflow.limits.headers import MAX_PAUSE, Told, budgets, exhausted, retry_after, told
+from streamflow.limits.headers import MAX_PAUSE, Left, Told, budgets, retry_after, told
 from streamflow.limits.health import Begun, Health
 from streamflow.limits.outage import Lack, local_time
 from streamflow.limits.pause import Pause
@@ -202,8 +202,10 @@ class Limit:
         if self._pause.extend(seconds, reason, asyncio.get_running_loop().time()):
             self._hook(LimitPaused(self.name, min(seconds, MAX_PAUSE), reason))
 
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Take over what any response's headers tell: limits, and a used-up budget, which pauses."""
+    def learn(self, headers: Mapping[str, str]) -> list[Left]:
+        """Take over what any response's headers tell: limits, and what is left of budgets, which is returned. For one
+        that is used up the calls wait that need it, and no others.
+        """
         now_told = told(headers)
         if now_told != self._told and now_told != Told():
             rate_told = now_told.rate is not None
@@ -214,20 +216,23 @@ class Limit:
             )
             self._tune()
             self._news()
-        for left in budgets(headers, self._wall_clock()):
+        said = budgets(headers, self._wall_clock())
+        for left in said:
             self._rates.tell(left, asyncio.get_running_loop().time())
-            if not left.remaining and not left.refills:
-                self.pause(left.reset, f"{self.name} has no calls left until its budget resets")
+        return said
 
     def refused(self, headers: Mapping[str, str], *, too_fast: bool = False) -> float | None:
-        """Pause as the headers of a refusal ask, and return the seconds they name, `None` if they name none.
+        """Learn from the headers of a refusal, pause as they ask, and return the seconds; 0 where all they name is a
+        used-up budget, which holds the calls that need it; `None` if they say nothing.
 
         Without a word from the service, a refusal because of our speed (`too_fast`) pauses for one window:
         after it no sliding window counts what we did.
         """
+        used_up = [left for left in self.learn(headers) if not left.remaining]
         wait = retry_after(headers, self._wall_clock())
-        if wait is None:
-            wait = exhausted(headers, self._wall_clock())
+        if wait is None and used_up:
+            # Where calls do not say what they cost of it, nothing else would hold them.
+            wait = max((left.reset for left in used_up if not self._rates.knows(left)), default=0.0)
         if wait is not None:
             self.pause(wait, f"{self.name} asked to wait {wait:.0f} s")
         elif too_fast:

@@ -221,12 +221,19 @@ class Rates:
 
         One for a resource is of the cost of that name, where calls have such a cost; else of all requests.
         """
-        kind = said.resource if said.resource in self._of or said.resource in self._under_way else said.kind
+        kind = said.resource if self._costs(said.resource) else said.kind
         budget = self._budgets.get((kind, said.resource))
         if budget is None and len(self._budgets) < _MOST_BUDGETS:
             budget = self._budgets[kind, said.resource] = Budget()
         if budget is not None:
             budget.tell(said, now)
+
+    def knows(self, said: Left) -> bool:
+        """Whether calls say what they cost of such a budget, so that it holds those that need it."""
+        return self._costs(said.resource) or self._costs(said.kind)
+
+    def _costs(self, kind: str) -> bool:
+        return kind == REQUESTS or kind in self._of or kind in self._under_way
 
     def state(self, now: float) -> tuple[WindowState, ...]:
         """The windows, declared and learnt; the evenly spaced rate is not among them."""

@@ -131,6 +131,36 @@ def test_a_told_budget_of_one_kind_holds_calls_of_that_kind_only() -> None:
     assert run_virtual(main()) == pytest.approx([0, 10, 10], abs=11)
 
 
+def test_a_used_up_resource_holds_only_the_calls_that_need_it() -> None:
+    async def main() -> list[float]:
+        limit = Limit("github", windows=[Window(30, 60, "search")])
+        used_up = {"x-ratelimit-limit": "30", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "58"}
+        limit.refused({**used_up, "x-ratelimit-resource": "search"}, too_fast=True)
+        return await calls(limit, {}, {"search": 1})
+
+    assert run_virtual(main()) == pytest.approx([0, 58], abs=1e-3)
+
+
+def test_a_budget_that_refills_is_not_waited_for_until_it_is_full() -> None:
+    async def main() -> list[float]:
+        limit = Limit("openai", windows=[TOKENS])
+        used_up = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "60s"}
+        limit.refused({"x-ratelimit-limit-tokens": "600", **used_up}, too_fast=True)
+        return await calls(limit, {}, {"tokens": 30})
+
+    assert run_virtual(main()) == pytest.approx([0, 3], abs=1e-3)
+
+
+def test_a_refusal_for_a_budget_that_no_call_tells_its_cost_of_holds_all() -> None:
+    async def main() -> list[float]:
+        limit = Limit("openai")
+        used_up = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "60s"}
+        limit.refused({"x-ratelimit-limit-tokens": "600", **used_up}, too_fast=True)
+        return await calls(limit, {})
+
+    assert run_virtual(main()) == pytest.approx([60], abs=1e-3)
+
+
 def test_a_resource_that_calls_name_has_its_own_budget() -> None:
     used_up = {
         "x-ratelimit-limit": "30",
