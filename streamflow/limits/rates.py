@@ -86,9 +86,11 @@ class _Count:
 
 
 class Rates:
-    """What one limit counts. `low` is called when a reserve runs low, or something is to be kept at all."""
+    """What one limit counts. `low` is called when a reserve runs low, or something is to be kept at all. Budgets are
+    not spread by more than `longest` seconds."""
 
-    def __init__(self, margin: float, low: Callable[[], None]) -> None:
+    def __init__(self, margin: float, low: Callable[[], None], longest: float) -> None:
+        self._longest = longest
         self._margin = margin
         self._low = low
         self._spacing = Spacing(margin)
@@ -124,15 +126,15 @@ class Rates:
 
     # A call's way
 
-    def free_at(self, cost: Cost, now: float) -> float:
+    def free_at(self, cost: Cost, now: float, *, paced: bool = True) -> float:
         """The first moment at which asking again can help; `now` or before if all of the cost may be taken, `inf` if a
-        reserve must be saved first.
+        reserve must be saved first. If not `paced`, what is used up only: as if nothing were spaced or spread.
         """
         at = now
         for kind, amount in cost.items():
             if not amount:
                 continue
-            if kind == REQUESTS:
+            if kind == REQUESTS and paced:
                 at = max(at, self._spacing.free_at(amount, now))
             for count in self._of.get(kind, ()):
                 at = max(at, count.sends.free_at(amount, now))
@@ -142,7 +144,7 @@ class Rates:
                     return float("inf")
         for (kind, _), budget in self._budgets.items():
             if amount := cost.get(kind, 0.0):
-                at = max(at, budget.free_at(amount, self._under_way[kind], now))
+                at = max(at, budget.free_at(amount, self._under_way[kind], now, spread=paced))
         return at
 
     def has_room(self, cost: Cost) -> bool:
@@ -224,7 +226,7 @@ class Rates:
         kind = said.resource if self._costs(said.resource) else said.kind
         budget = self._budgets.get((kind, said.resource))
         if budget is None and len(self._budgets) < _MOST_BUDGETS:
-            budget = self._budgets[kind, said.resource] = Budget()
+            budget = self._budgets[kind, said.resource] = Budget(self._longest)
         if budget is not None:
             budget.tell(said, now)
 

@@ -26,8 +26,9 @@ def now() -> float:
 class Shop:
     """An API whose calls fail as `away` says for the time at which they are made, and what they ask for."""
 
-    def __init__(self, away: Away, **limit: Any) -> None:
+    def __init__(self, away: Away, *, host: str | None = None, **limit: Any) -> None:
         self.away = away
+        self.host = host
         self.calls: list[float] = []
         self.numbers: list[int] = []
         self._limit: Limit | None = None
@@ -41,6 +42,8 @@ class Shop:
 
     async def price(self, number: Number) -> Result:
         async with self.limit() as grant:
+            if self.host is not None:
+                grant.elsewhere(self.host)
             grant.sent()
             self.calls.append(now())
             self.numbers.append(number.n)
@@ -51,6 +54,18 @@ class Shop:
             if error is not None:
                 raise error
         return Result(number.n, number.n)
+
+
+class Asked(Shop):
+    """Refuses until that time, and asks to wait for so long."""
+
+    def __init__(self, retry_after: str, until: float, **limit: Any) -> None:
+        super().__init__(lambda time, number: self._refuse() if time < until else None, rate=None, **limit)
+        self._retry_after = retry_after
+
+    def _refuse(self) -> Overloaded:
+        asked = self.limit.refused({"retry-after": self._retry_after}, too_fast=True)
+        return Overloaded("shop answered 429", service="shop", status=429, retry_after=asked)
 
 
 def between(begin: float, end: float, error: Callable[[], BaseException]) -> Away:
@@ -147,6 +162,35 @@ def test_beyond_the_outage_a_run_stops_and_its_items_stay_pending() -> None:
     figures = played.summary.stages["price"]
     assert (figures.dead, figures.done) == (0, len(values(played)))
     assert figures.done < 400
+
+
+@pytest.mark.parametrize("count", [1, 4, 5, 100])
+def test_a_wait_that_is_asked_for_and_longer_than_the_outage_ends_a_run_at_once(count: int) -> None:
+    shop = Asked("7200", 7000, outage=300)
+    played = bought(shop, count=count)
+    assert isinstance(played.summary.error, Unavailable)
+    assert played.seconds < 10
+    assert not played.told(ItemDied)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_daemon_waits_for_as_long_as_it_is_asked(count: int) -> None:
+    shop = Asked("7200", 7000)
+
+    async def stop(run: Run) -> None:
+        await asyncio.sleep(7210)
+        run.stop("SIGTERM")
+
+    assert len(values(bought(shop, count=count, daemon=True, watch=stop))) == count
+
+
+def test_one_of_many_hosts_that_asks_for_a_day_holds_up_nobody() -> None:
+    day = Overloaded("shop answered 429", service="shop", status=429, retry_after=86_400.0)
+    shop = Shop(lambda time, number: day if number == 0 else None, host="publisher.example", outage=300)
+    played = bought(shop, count=20)
+    assert len(values(played)) == 19
+    assert len(played.told(ItemDied)) == 1
+    assert played.seconds <= 4 * Retry().cap + 10
 
 
 def test_other_stages_go_on_while_a_service_is_away() -> None:
