@@ -167,7 +167,7 @@ class Limit:
         self._health = Health(name, by_latency=adaptive, hook=hook, random=random)
         self._told = Told()
         self._rates = Rates(margin, on_use, outage)
-        self._tune()
+        self._tune(0.0)  # there are no calls yet
 
         self._turn = asyncio.Lock()  # held by the head of the line; an asyncio.Lock wakes in order of arrival
         self._told_head: asyncio.Future[None] | None = None  # the head waits on it for news
@@ -195,9 +195,9 @@ class Limit:
             )
 
     def configure(self, user: Allowance) -> None:
-        """Take over another word of the user's. It holds from the next grant on."""
+        """Take over another word of the user's. It holds from the next grant on. Call it on the loop."""
         self.user = user
-        self._tune()
+        self._tune(asyncio.get_running_loop().time())
         self._news()
 
     def pause(self, seconds: float, reason: str) -> None:
@@ -219,7 +219,7 @@ class Limit:
                 now_told.per if rate_told else self._told.per,
                 now_told.concurrency or self._told.concurrency,
             )
-            self._tune()
+            self._tune(asyncio.get_running_loop().time())
             self._news()
         said = budgets(headers, self._wall_clock())
         for left in said:
@@ -300,10 +300,10 @@ class Limit:
 
     # What holds
 
-    def _tune(self) -> None:
+    def _tune(self, now: float) -> None:
         """Let hold what was given and what was told."""
         holds = self._effective = effective(self.published, self.user, self._told)
-        self._rates.tune(holds.rate, holds.per, holds.burst, holds.windows)
+        self._rates.tune(holds.rate, holds.per, holds.burst, holds.windows, now)
 
     @property
     def _window(self) -> float:

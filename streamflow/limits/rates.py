@@ -95,19 +95,31 @@ class Rates:
         self._low = low
         self._spacing = Spacing(margin)
         self._counts: dict[tuple[str, float], _Count] = {}
-        self._of: dict[str, list[_Count]] = {}  # the counts of one kind of cost
+        self._of: dict[str, list[_Count]] = {}  # the counts of one kind of cost that hold
+        self._ever_of: dict[str, list[_Count]] = defaultdict(
+            list
+        )  # and those of windows that held once, which may again
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._under_way: dict[str, float] = defaultdict(float)
+        self._unsent: dict[str, float] = defaultdict(float)  # of that
         self._is_kept = False
         self._is_marked = True  # what is kept says that calls may have been sent
         self._to_keep = False
 
-    def tune(self, rate: float | None, per: float | None, burst: int | None, windows: Iterable[Window]) -> None:
-        """What holds from now on. The calls before count for it."""
+    def tune(
+        self, rate: float | None, per: float | None, burst: int | None, windows: Iterable[Window], now: float
+    ) -> None:
+        """What holds from now on. The calls before count for it, of a new window those that are under way."""
         self._spacing.tune(rate, per, burst)
         self._of = {}
         for window in windows:
-            count = self._counts.setdefault((window.kind, window.per), _Count())
+            count = self._counts.get((window.kind, window.per))
+            if count is None:
+                count = self._counts[window.kind, window.per] = _Count()
+                self._ever_of[window.kind].append(count)
+                unsent = self._unsent[window.kind]
+                count.sends.take(unsent)
+                count.sends.add([(now, self._under_way[window.kind] - unsent)])
             count.tune(window, self._margin)
             self._of.setdefault(window.kind, []).append(count)
 
@@ -163,6 +175,7 @@ class Rates:
                 budget.take(amount, self._under_way[kind], now)
         for kind, amount in cost.items():
             self._under_way[kind] += amount
+            self._unsent[kind] += amount
             self._count(kind, amount, now)
         if not self._is_marked:
             self._keep()
@@ -170,7 +183,7 @@ class Rates:
     def _count(self, kind: str, amount: float, now: float) -> None:
         if kind == REQUESTS and amount:
             self._spacing.take(amount, now)
-        for count in self._of.get(kind, ()):
+        for count in self._ever_of.get(kind, ()):
             count.sends.take(amount)
             count.taken += amount
             count.wanted = max(count.wanted, amount)
@@ -180,6 +193,7 @@ class Rates:
     def sent(self, cost: Cost, now: float) -> None:
         """A call that was granted was sent."""
         for kind, amount in cost.items():
+            self._unsent[kind] -= amount
             for sends in self._sends(kind):
                 sends.sent(amount, now)
 
@@ -189,7 +203,7 @@ class Rates:
             for sends in self._sends(kind):
                 sends.take(amount)
                 sends.sent(amount, now)
-            for count in self._of.get(kind, ()):
+            for count in self._ever_of.get(kind, ()):
                 count.taken += amount
 
     def settle(self, cost: Cost, true: Cost, sent: float | None, now: float) -> None:
@@ -197,11 +211,13 @@ class Rates:
         for kind, amount in true.items():
             more = amount - cost.get(kind, 0.0)
             self._under_way[kind] += more
-            for count in self._of.get(kind, ()):
+            if sent is None:
+                self._unsent[kind] += more
+            for count in self._ever_of.get(kind, ()):
                 count.taken += max(0.0, more)
             for sends in self._sends(kind):
                 if more < 0:
-                    sends.give_back(-more, sent)
+                    sends.give_back(-more, sent, now)
                 elif more:
                     sends.take(more)
                     if sent is not None:
@@ -213,7 +229,7 @@ class Rates:
             self._under_way[kind] -= amount
 
     def _sends(self, kind: str) -> list[Sends]:
-        counted = [count.sends for count in self._of.get(kind, ())]
+        counted = [count.sends for count in self._ever_of.get(kind, ())]
         return [self._spacing.sends, *counted] if kind == REQUESTS else counted
 
     # What the service tells

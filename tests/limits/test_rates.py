@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streamflow.errors import CostTooLarge
+from streamflow.limits.allowance import Allowance
 from streamflow.limits.limit import Limit
 from streamflow.limits.window import Window
 from streamflow.testing.clock import run_virtual
@@ -80,6 +81,45 @@ def test_what_a_call_truly_cost_is_settled(true: float, second: float, sent: boo
         return (await calls(limit, {"tokens": 900}))[0]
 
     assert run_virtual(main()) == pytest.approx(second, abs=1e-3)
+
+
+@pytest.mark.parametrize("lasts", [1, 30])
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_window_that_is_set_while_calls_are_under_way_holds_from_then_on(sent: bool, lasts: float) -> None:
+    async def main() -> list[float]:
+        limit, window = Limit("api", margin=0.0), Allowance(windows=(Window(5, 10),))
+
+        async def call() -> None:
+            async with limit() as grant:
+                if sent:
+                    grant.sent()
+                await asyncio.sleep(lasts)
+
+        under_way = [asyncio.create_task(call()) for _ in range(4)]
+        await asyncio.sleep(0.5)
+        limit.configure(window)
+        first = await calls(limit, {}, {})
+        limit.configure(Allowance())
+        await asyncio.gather(*under_way, *(calls(limit) for _ in range(3)))
+        limit.configure(window)
+        await asyncio.sleep(30)
+        began = now()
+        return [*first, *(time - began for time in await calls(limit, *[{}] * 12))]
+
+    assert run_virtual(main()) == pytest.approx([0.5, 10.5, *[0] * 5, *[10] * 5, *[20] * 2], abs=1e-3)
+
+
+def test_a_call_that_outlasted_its_window_gives_nothing_back() -> None:
+    async def main() -> float:
+        limit = Limit("api", windows=[TOKENS], margin=0.0)
+        async with limit(tokens=500) as grant:
+            grant.sent()
+            await asyncio.sleep(70)
+            await calls(limit, {"tokens": 900})
+            grant.cost(tokens=100)
+            return (await calls(limit, {"tokens": 200}))[0]
+
+    assert run_virtual(main()) == pytest.approx(130, abs=1e-3)
 
 
 def test_what_is_given_back_wakes_whoever_waits_for_it() -> None:
