@@ -5,7 +5,8 @@ service tells of.
 
 Windows of a minute or more outlive the process. What is kept of one (see `keeping`) says more than was used: it is
 saved ahead, with a reserve for calls yet to be granted. Calls are granted out of the reserve only, so whenever the
-process dies, what is kept is at least what was sent; a few hundredths of a window are what that may cost.
+process dies, what is kept is at least what was sent. That may cost a fiftieth of the window, or two of the dearest calls so far
+where these are more; then at most a quarter of it, unless a single call is more.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _JITTER = 1.0
 """Seconds by which a window is counted longer than it is, at most: calls that were sent may overtake each other."""
 
 _RESERVE = 0.02  # of a window: what is saved ahead
+_MOST_RESERVE = 0.25
 _KEPT_GRAINS = 100  # so finely is kept what a window held
 _MOST_BUDGETS = 32  # a service that makes up ever new names does not fill our memory
 
@@ -82,7 +84,8 @@ class _Count:
 
     @property
     def reserve(self) -> float:
-        return max(self.window.size * _RESERVE, 2 * self.wanted)
+        size = self.window.size
+        return max(self.wanted, min(max(size * _RESERVE, 2 * self.wanted), size * _MOST_RESERVE))
 
 
 class Rates:
