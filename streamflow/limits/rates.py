@@ -5,8 +5,8 @@ service tells of.
 
 Windows of a minute or more outlive the process. What is kept of one (see `keeping`) says more than was used: it is
 saved ahead, with a reserve for calls yet to be granted. Calls are granted out of the reserve only, so whenever the
-process dies, what is kept is at least what was sent. That may cost a fiftieth of the window, or two of the dearest calls so far
-where these are more; then at most a quarter of it, unless a single call is more.
+process dies, what is kept is at least what was sent. That may cost a fiftieth of the window; or two of its dearest
+calls, where these are more, but then at most a quarter of it, unless a single call is more.
 """
 
 from __future__ import annotations

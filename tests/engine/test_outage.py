@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,14 @@ from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.errors import NotFound, Overloaded, TransientError, Unavailable, Unreachable
 from streamflow.events import ItemDied
+from streamflow.limits.keeping import keeping
 from streamflow.limits.limit import Limit
+from streamflow.limits.registry import Registry
 from streamflow.limits.retry import Retry
+from streamflow.limits.window import Window
+from streamflow.sources.files import Inputs
+from streamflow.storage.memory import MemoryStore
+from streamflow.testing.clock import run_virtual
 from tests.engine.flows import Number, Played, Result, flow, play_virtual, values
 
 Away = Callable[[float, int], BaseException | None]
@@ -223,6 +230,24 @@ def test_a_daemon_waits() -> None:
     played = bought(shop, count=10, daemon=True, watch=stop)
     assert len(values(played)) == 10
     assert played.summary.error is None
+
+
+def test_a_run_stops_where_what_its_limits_use_cannot_be_kept(tmp_path: Path) -> None:
+    class Broken(MemoryStore):
+        async def keep(self, texts: Mapping[str, str]) -> None:
+            raise ValueError("no active connection")
+
+    async def main() -> None:
+        limits, store = Registry(), Broken()
+        shop = Shop(lambda time, number: None)
+        shop._limit = limits.limit("shop", windows=[Window(100, 3600)])
+        pipeline = flow(Stage(shop.price, name="price"), count=10)
+        run = Run(pipeline, store, resources={Inputs: Inputs([])}, workspace=tmp_path, beside=keeping(limits, store))
+        with pytest.raises(ValueError, match="no active connection"):
+            await run()
+        assert not asyncio.all_tasks() - {asyncio.current_task()}
+
+    run_virtual(main(), latest=60)
 
 
 def test_sequential_runs_wait_too() -> None:

@@ -197,6 +197,41 @@ def test_while_nothing_can_be_saved_calls_wait_and_then_go_on() -> None:
     assert process(limits, disk, work()) == pytest.approx([30], abs=2)
 
 
+def test_where_saving_breaks_down_the_work_is_stopped_with_its_error() -> None:
+    disk = Disk()
+    limits, limit = made(1000, Window(100, 3600))
+
+    async def broken(texts: Mapping[str, str]) -> None:
+        raise ValueError("no active connection")
+
+    disk.keep = broken  # type: ignore[method-assign]
+
+    async def main() -> None:
+        with pytest.raises(ValueError, match="no active connection"):
+            async with keeping(limits, disk):
+                await call(limit)  # it would wait for ever
+        task = asyncio.current_task()
+        assert task is not None
+        assert not task.cancelling()
+
+    run_virtual(main())
+
+
+def test_what_breaks_down_at_the_end_is_told_too() -> None:
+    disk = Disk()
+    limits, limit = made(1000, Window(100, 3600))
+
+    async def work() -> None:
+        await call(limit)
+        disk.keep = broken  # type: ignore[method-assign]
+
+    async def broken(texts: Mapping[str, str]) -> None:
+        raise ValueError("no active connection")
+
+    with pytest.raises(ValueError, match="no active connection"):
+        process(limits, disk, work())
+
+
 def test_what_is_not_used_is_not_saved() -> None:
     disk = Disk()
     limits, _ = made(1000, Window(5, 10), Window(100, 3600))
