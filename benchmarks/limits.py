@@ -4,15 +4,17 @@ The services are rules: Crossref's, GitHub's, OpenAI's and Deepgram's as publish
 the strictest way to count. Calls reach them up to `JITTER` of the shortest window late, not in the order of sending.
 The rate to reach is the allowed one less the margin that a limit states: 2 %, for windows at most a second.
 
-In a storm the service refuses everything for a while; in a restart nobody answers. Use is counted again from
-`RECOVERY` seconds after its end.
+In a storm the service refuses everything for a while. In a restart what is under way breaks off, and for a while
+nobody answers. The calls fail then as the client's do, and come again when `Retry` says. So the pause, the breaker, the
+calls in flight and the retry budget all have their say. Use is counted again from `RECOVERY` seconds after the end, or
+from the moment for which the service's last refusal asked, where that is later (GitHub asks for a minute).
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -20,7 +22,9 @@ from email.utils import format_datetime
 from typing import Literal
 
 from benchmarks.measure import Result
+from streamflow.errors import Overloaded, ServiceError, Unreachable
 from streamflow.limits.limit import Limit
+from streamflow.limits.retry import Again, Retry
 from streamflow.limits.window import Window
 from streamflow.testing.allowance import Allowance, Gauge, Rule
 from streamflow.testing.clock import run_virtual
@@ -43,7 +47,7 @@ class Case:
     """A service's rules, the limit that its client would declare, and what the calls cost.
 
     Use is measured of `rule`, or where it is None of the calls in flight; over `windows` of its windows, after
-    `settled` seconds.
+    `settled` seconds. After a trouble it is over `after` of them, and at least `RECOVERY` seconds.
     """
 
     name: str
@@ -55,6 +59,7 @@ class Case:
     callers: int = 200
     latency: float = 0.2
     settled: float = 0.0
+    after: int = 1
     retry_after: float = 1.0
     headers: Headers = lambda service, now: {}
 
@@ -79,7 +84,9 @@ class Service:
     gauge: Gauge = field(default_factory=Gauge)
     accepted: list[tuple[float, Cost]] = field(default_factory=list)
     refused: int = 0
-    busy: float = 0.0  # seconds of all calls
+    in_vain: int = 0  # calls that met the trouble
+    asked: float = 0.0  # until when the trouble's refusals ask to wait
+    busy: float = 0.0  # seconds of all calls while they are counted
     hour: tuple[float, int] | None = None  # when it began, and the calls in it
     levels: dict[str, tuple[float, float]] = field(default_factory=dict)
 
@@ -186,7 +193,16 @@ POINTS = Case(
     retry_after=60.0,
 )
 HOUR = Case("github, 5,000/h", _limit_github, _GITHUB, _github, _HOUR, windows=2, headers=github_headers)
-TOKENS = Case("openai, 30,000 tokens/min", _limit_openai, _OPENAI, _mixed, _TOKENS, windows=20, headers=openai_headers)
+TOKENS = Case(
+    "openai, 30,000 tokens/min",
+    _limit_openai,
+    _OPENAI,
+    _mixed,
+    _TOKENS,
+    windows=20,
+    headers=openai_headers,
+    after=10,  # over fewer it varies: a single call may cost a tenth of a window
+)
 REQUESTS = Case("openai, 500/min", _limit_openai, _OPENAI, _small, _MINUTE, windows=5, headers=openai_headers)
 DEEPGRAM = Case(
     "deepgram, 100 in flight",
@@ -203,14 +219,22 @@ TROUBLED = (CROSSREF, POINTS, TOKENS, REQUESTS, DEEPGRAM)
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The share of the allowed rate, less its margin, that was used; and how many of the calls broke a rule and were
-    refused."""
+    """The share of the allowed rate, less its margin, that was used. Of the calls, how many broke a rule and were
+    `refused`, and how many met the trouble (`in_vain`); and of the items, how many used up their attempts (`lost`)."""
 
     share: float
     used: float
     allowed: float
     calls: int
     refused: int
+    in_vain: int
+    lost: int
+
+
+@dataclass
+class _Item:
+    cost: Cost
+    attempts: int = 1
 
 
 def simulate(case: Case, trouble: Trouble | None = None, *, seed: int = 1) -> Outcome:
@@ -219,43 +243,65 @@ def simulate(case: Case, trouble: Trouble | None = None, *, seed: int = 1) -> Ou
 
 
 async def _simulated(case: Case, trouble: Trouble | None, draw: random.Random) -> Outcome:
-    clock = asyncio.get_running_loop().time
+    loop = asyncio.get_running_loop()
+    clock = loop.time
     limit, service = case.limit(), Service(case)
     shortest = min((rule.per for rule in case.allowance.all_rules), default=1.0)
     began = max(case.settled, case.span)
     ended = began + TROUBLE if trouble else began
-    since = ended + RECOVERY if trouble else began
-    until = since + case.windows * case.span
+    since = until = float("inf")
+    again, lost = deque[_Item](), 0
 
-    async def call(cost: Cost) -> bool:
+    def meet_trouble() -> None:
+        service.in_vain += 1
+        if trouble == "restart":
+            raise Unreachable("no connection", service=limit.name)
+        asked = limit.refused({"retry-after": f"{case.retry_after:g}"}, too_fast=True)
+        service.asked = clock() + case.retry_after
+        raise Overloaded("429", service=limit.name, status=429, retry_after=asked)
+
+    async def call(cost: Cost) -> None:
         async with limit(**cost) as grant:
             grant.sent()
             await asyncio.sleep(draw.random() * JITTER * shortest)
             if trouble and began <= clock() < ended:
-                if trouble == "storm":
-                    limit.refused({"retry-after": f"{case.retry_after:g}"}, too_fast=True)
-                return False
+                meet_trouble()
             wait = service.enter(cost, clock())
             if wait is not None:
-                limit.refused({"retry-after": f"{wait:.3f}"}, too_fast=True)
-                return False
+                asked = limit.refused({"retry-after": f"{wait:.3f}"}, too_fast=True)
+                raise Overloaded("429", service=limit.name, status=429, retry_after=asked)
             headers = case.headers(service, clock())
-            entered = clock()
+            entered, takes = clock(), case.latency * (0.5 + draw.random())
+            breaks_off = trouble == "restart" and entered < began < entered + takes
             try:
-                await asyncio.sleep(case.latency * (0.5 + draw.random()))
+                await asyncio.sleep(began - entered if breaks_off else takes)
             finally:
                 service.gauge.leave()
                 service.busy += max(0.0, min(clock(), until) - max(entered, since))
+            if breaks_off:
+                meet_trouble()
             limit.learn(headers)
-            return True
 
     async def caller() -> None:
+        """As a worker of the engine: what failed is parked, and another item taken."""
+        nonlocal lost
         while True:
-            if not await call(case.cost(draw)):
-                await asyncio.sleep(draw.random())  # as the engine parks what is to be tried again
+            item = again.popleft() if again else _Item(case.cost(draw))
+            try:
+                await call(item.cost)
+            except ServiceError as error:
+                decision = Retry().decide(error, item.attempts, draw.random)
+                if isinstance(decision, Again):
+                    item.attempts += decision.counted
+                    loop.call_later(decision.delay, again.append, item)
+                else:
+                    lost += 1
 
     callers = [asyncio.create_task(caller()) for _ in range(case.callers)]
-    await asyncio.sleep(until)
+    await asyncio.sleep(ended)
+    since = max(ended + RECOVERY, service.asked) if trouble else began
+    until = since + case.span * (max(case.after, round(RECOVERY / case.span)) if trouble else case.windows)
+    await asyncio.sleep(until - ended)
     for task in callers:
         task.cancel()
     await asyncio.gather(*callers, return_exceptions=True)
@@ -266,14 +312,15 @@ async def _simulated(case: Case, trouble: Trouble | None, draw: random.Random) -
         allowed = case.rule.size / case.span
         used = service.used(case.rule.kind, since, until) / (until - since)
     calls = len(service.accepted) + service.refused
-    return Outcome(used / allowed, used, allowed, calls, service.refused)
+    return Outcome(used / allowed, used, allowed, calls, service.refused, service.in_vain, lost)
 
 
 def run(quick: bool) -> Iterator[Result]:
-    """Yields for each service the share that is used, the share after a trouble, and how many of the calls no rule
-    refused."""
+    """Yields for each service the share that is used, the share after a trouble, how many of the calls no rule refused;
+    how many calls met a trouble, and how many items that cost their last attempt."""
     calls: Counter[str] = Counter()
     refused: Counter[str] = Counter()
+    met: list[Result] = []
     troubles: tuple[Trouble, ...] = ("storm", "restart")
     for case, trouble in [(case, None) for case in CASES] + [(case, each) for case in TROUBLED for each in troubles]:
         outcome = simulate(case, trouble)
@@ -283,6 +330,11 @@ def run(quick: bool) -> Iterator[Result]:
         yield Result(name, outcome.used, unit, outcome.allowed, outcome.share, least, floor=True)
         calls[case.name] += outcome.calls
         refused[case.name] += outcome.refused
+        if trouble:
+            vain, lost = outcome.in_vain, outcome.lost
+            met.append(Result(f"{case.name}, calls that met the {trouble}", vain, "calls", 1, vain))
+            met.append(Result(f"{case.name}, items lost by the {trouble}", lost, "items", 1, lost, 0.0))
     for name, count in calls.items():
         good = count - refused[name]
         yield Result(f"{name}, not refused", good, "calls", count, good / count, 1.0, floor=True)
+    yield from met

@@ -182,7 +182,9 @@ class TransientError(ServiceError):
 
 
 class Overloaded(TransientError):
-    """The service asks for time; `retry_after` is in seconds where it said how long."""
+    """The service asks for time; `retry_after` is in seconds where it said how long. `held` says that its limit is
+    paused for as long, so that whoever calls again waits in the line.
+    """
 
     def __init__(
         self,
@@ -194,6 +196,7 @@ class Overloaded(TransientError):
     ) -> None:
         super().__init__(message, service=service, status=status)
         self.retry_after = retry_after
+        self.held = False
 
 
 class Unreachable(TransientError):

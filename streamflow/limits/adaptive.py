@@ -1,8 +1,14 @@
 """How many calls of one API may be in flight: a pure decision from (state, call) to state, between 1 and the cap.
 
-**Overload** (429, 503, no answer in time) takes three tenths away, once for all calls that were in flight together,
-as CUBIC does (RFC 9438 §4.6). Answers give it back, by 1, 2, 4, … calls after each round of them that used up what
-there was. What nobody needs does not grow.
+**Overload** (429, 503, no answer in time) takes three tenths away, as CUBIC does (RFC 9438 §4.6): once for all calls
+that were in flight together, and once in the time that an answer takes. For a refusal is quick, and where each counted,
+a service whose answers take seconds would lose everything before one of them could show that less is enough. Answers
+give it back, by 1, 2, 4, … calls after each round of them that used up what there was. What nobody needs does not grow.
+
+**An outage** is another matter: a service that was gone says nothing about how much it bears when it is back. So after
+it each answer lets one more call go, up to what there was before the overloads that led to it (slow start up to a
+threshold, RFC 5681 §3.1). If it is overloaded on the way, its load had ended it, and what there was before is
+forgotten.
 
 **Latency**, where it steers, tells before anything is refused that calls only queue at the other side. By Little's
 law a service that works on `c` calls at once answers `n` of them in `n / c` times the latency that it has when idle. So
@@ -41,6 +47,7 @@ _SHRINK_DOUBTS = 2.0  # standard errors by which there must be a queue before th
 _GROW_DOUBTS = 0.5  # and by which there may seem to be one while it grows
 _STEADY = 0.1  # difference of two log latencies that are taken for the same
 _HELD, _DIP = 20, 0.75
+_SMOOTHING = 0.125  # of the mean latency, as of a round-trip time (RFC 6298)
 _NO_LIMIT = _NOTHING = float("inf")
 
 
@@ -82,15 +89,21 @@ class Seen(NamedTuple):
 class State(NamedTuple):
     """`limit` is what may be in flight, in fractions of calls; infinite: whatever the cap allows.
 
-    `since` is when it last changed; calls granted before say nothing about it. `step` is by how much it grows next.
-    `idle` is the log latency of the service without a queue, with its doubt. `settled`: a queue was seen, so slow start
-    is over. `suspected` is the log latency that looked like a queue the last time. `before` is limit and log latency
-    before the last decrease by latency, until that has paid. `held` counts decisions that changed nothing, and
-    `dipped_from` is the limit from before it is lowered to measure `idle` anew.
+    `since` is when it last changed; calls granted before say nothing about it. `latency` is the mean of answers, 0
+    before the first, and `overloaded_at` when an overload last took something away. `fell_from` is the limit before the
+    overloads since it last grew, 0 if there were none; `returning`: after an outage it goes back to that. `step` is by
+    how much it grows next. `idle` is the log latency of the service without a queue, with its doubt. `settled`: a queue
+    was seen, so slow start is over. `suspected` is the log latency that looked like a queue the last time. `before` is
+    limit and log latency before the last decrease by latency, until that has paid. `held` counts decisions that changed
+    nothing, and `dipped_from` is the limit from before it is lowered to measure `idle` anew.
     """
 
     limit: float = _NO_LIMIT
     since: float = float("-inf")
+    latency: float = 0.0
+    overloaded_at: float = float("-inf")
+    fell_from: float = 0.0
+    returning: bool = False
     step: float = 1.0
     idle: tuple[float, float] = (float("inf"), 0.0)
     settled: bool = False
@@ -115,18 +128,32 @@ def slots(state: State, cap: float) -> float:
 
 def overloaded(state: State, granted: float, in_flight: int, now: float, cap: float) -> State:
     """A call met an overload. `granted` and `in_flight` are as in `Call`."""
-    if granted < state.since:
-        return state  # it was in flight with one that has told already
+    if granted < state.since or now < state.overloaded_at + state.latency:
+        return state  # it was in flight with one that has told already, or what that changed cannot show yet
     limit = min(state.limit, cap)
     if limit == _NO_LIMIT:
         limit = float(in_flight)
-    return _changed(state, max(1.0, limit * DECREASE), now)
+    fell_from = limit if state.returning else max(limit, state.fell_from)
+    return _changed(state, max(1.0, limit * DECREASE), now)._replace(overloaded_at=now, fell_from=fell_from)
+
+
+def is_back(state: State, now: float) -> State:
+    """The service was away, and has answered again."""
+    if state.fell_from <= state.limit:
+        return state
+    return _changed(state, state.limit, now)._replace(fell_from=state.fell_from, returning=True)
 
 
 def answered(state: State, call: Call, now: float, cap: float, *, by_latency: bool) -> State:
     """A call was answered. Without `by_latency` only overloads shrink the limit, and answers give it back."""
-    if call.granted < state.since or (state.limit == _NO_LIMIT and not by_latency):
+    if call.granted < state.since:
         return state
+    latency = state.latency + (call.latency - state.latency) * _SMOOTHING if state.latency else call.latency
+    state = state._replace(latency=latency)
+    if state.limit == _NO_LIMIT and not by_latency:
+        return state
+    if state.returning:
+        return _returned(state, now, cap)
     seen = state.seen.and_(call)
     state = state._replace(seen=seen)
     limit = slots(state, cap)
@@ -189,5 +216,13 @@ def _grown(state: State, now: float, cap: float) -> State:
     return _changed(state, limit if limit < cap else _NO_LIMIT, now)._replace(step=state.step * 2)
 
 
+def _returned(state: State, now: float, cap: float) -> State:
+    limit = min(state.limit + 1, cap)
+    if limit < min(state.fell_from, cap):
+        return state._replace(limit=limit)
+    limit = min(state.fell_from, cap)
+    return _changed(state, limit if limit < cap else _NO_LIMIT, now)
+
+
 def _changed(state: State, limit: float, now: float) -> State:
-    return State(limit, now, idle=state.idle, settled=state.settled)
+    return State(limit, now, state.latency, state.overloaded_at, idle=state.idle, settled=state.settled)

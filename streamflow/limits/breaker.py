@@ -89,7 +89,7 @@ class Breaker:
             return outcome is Outcome.ABSENT
         if outcome is not Outcome.UNKNOWN:
             self._count(outcome.failed, now)
-            if self._too_many():
+            if outcome.failed and self._too_many():  # the failures of a minute may grow in share by mere time
                 self.since = now
                 self._open(now)
         return outcome.failed and self.phase is not Phase.CLOSED

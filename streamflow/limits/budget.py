@@ -1,7 +1,8 @@
 """What a service says is left of a budget, and how that is made to last.
 
 Two kinds are told apart. One *resets*: all of it returns at one moment (GitHub's hour). Its last part is spread over
-the time to that moment, so that it never runs dry and then stalls for the rest. One *refills*: it returns bit by bit
+the time to that moment, so that it never runs dry and then stalls for the rest. Where so little is left that a call
+would have to wait longer than anybody wants, it is used up at once. One *refills*: it returns bit by bit
 (the token buckets of OpenAI and Anthropic, whose reset is the moment at which it is full), so what returns is known
 too, and a call waits until there is enough.
 
@@ -25,11 +26,13 @@ _SAME = 2.0
 
 
 class Budget:
-    """One budget of one kind of cost. Nothing is known at first, and nothing held up."""
+    """One budget of one kind of cost. Nothing is known at first, and nothing held up. It is not spread by more than
+    `longest` seconds from call to call."""
 
-    __slots__ = ("_at", "_left", "_next", "_plenty", "_refill", "limit", "until")
+    __slots__ = ("_at", "_left", "_longest", "_next", "_plenty", "_refill", "limit", "until")
 
-    def __init__(self) -> None:
+    def __init__(self, longest: float = float("inf")) -> None:
+        self._longest = longest
         self.limit: float | None = None
         self.until = 0.0  # when it resets, or is full
         self._left = 0.0
@@ -56,15 +59,17 @@ class Budget:
         """What is left, calls under way not counted; `None` if nobody knows."""
         return self._left + self._refill * (now - self._at) if now < self.until else None
 
-    def free_at(self, cost: float, under_way: float, now: float) -> float:
-        """`now` if a call of this cost may be granted, else the first moment at which asking again can help."""
+    def free_at(self, cost: float, under_way: float, now: float, *, spread: bool = True) -> float:
+        """`now` if a call of this cost may be granted, else the first moment at which asking again can help. Without
+        `spread`, as if what is left might be used at once.
+        """
         level = self.left(now)
         if level is None:
             return now
         level -= under_way
         if cost > level + _ROUNDING:
             return min(self.until, now + (cost - level) / self._refill) if self._refill else self.until
-        if self._refill or level - cost >= self._plenty:
+        if not spread or self._refill or level - cost >= self._plenty:
             return now
         return max(now, self._next)
 
@@ -72,4 +77,5 @@ class Budget:
         """A call was granted; it is not among those under way yet."""
         level = self.left(now)
         if level is not None and level - under_way - cost < self._plenty:
-            self._next = now + (self.until - now) * cost / max(level - under_way, cost)
+            apart = (self.until - now) * cost / max(level - under_way, cost)
+            self._next = now + apart if apart <= self._longest else now

@@ -97,11 +97,6 @@ def budgets(headers: Mapping[str, str], now: float) -> list[Left]:
     return found
 
 
-def exhausted(headers: Mapping[str, str], now: float) -> float | None:
-    """Seconds until every used-up budget that the response names has returned; `None` if none is used up."""
-    return max((left.reset for left in budgets(headers, now) if not left.remaining), default=None)
-
-
 def told(headers: Mapping[str, str]) -> Told:
     """The limits in `x-rate-limit-limit`, `x-rate-limit-interval` and `x-concurrency-limit` (Crossref's
     names).

@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from streamflow.errors import ForbiddenAddress, ServiceError, Unreachable, told
 from streamflow.events import BreakerClosed, BreakerOpened, ConcurrencyChanged, Hook
-from streamflow.limits.adaptive import SLOW_START, UNCUT, Call, State, answered, overloaded, slots
+from streamflow.limits.adaptive import SLOW_START, UNCUT, Call, State, answered, is_back, overloaded, slots
 from streamflow.limits.breaker import Breaker, Phase
 from streamflow.limits.outcome import Outcome, outcome_of
 from streamflow.limits.retry_budget import RetryBudget
@@ -80,6 +80,7 @@ class Health:
             if breaker.since is not None:
                 self._hook(BreakerOpened(self._name, self.failure or ""))
         elif breaker.phase is Phase.CLOSED:
+            self._steer(is_back(self._concurrency, now), now, cap)
             self._hook(BreakerClosed(self._name, now - since))
 
     def _outcome(self, error: BaseException | None, host: str | None) -> Outcome:

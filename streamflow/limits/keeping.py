@@ -30,17 +30,32 @@ class Keeper(Protocol):
 
 @asynccontextmanager
 async def keeping(limits: Registry, keeper: Keeper) -> AsyncIterator[None]:
-    """Keep what these limits use, from here on until the end of the block."""
+    """Keep what these limits use, from here on until the end of the block.
+
+    Where that fails otherwise than by the storage's state, the block is cancelled and the error raised: calls wait for
+    what is saved ahead, and would for ever.
+    """
     found = await keeper.kept(PREFIX)
     limits.each(lambda limit: limit.begin_keeping(read(found.get(PREFIX + limit.name))))
     ending = asyncio.Event()
     task = asyncio.create_task(_keep_up(limits, keeper, ending), name="streamflow limits")
+    block, failed = asyncio.current_task(), False
+
+    def stop(task: asyncio.Task[None]) -> None:
+        nonlocal failed
+        if block is not None and not ending.is_set():
+            failed = True
+            block.cancel()
+
+    task.add_done_callback(stop)
     try:
         yield
     finally:
         # Not cancelled: a call of the database that is cancelled still runs.
         ending.set()
         limits.used.set()
+        if failed and block is not None:
+            block.uncancel()
         await task
 
 

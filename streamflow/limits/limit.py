@@ -12,7 +12,8 @@ The rules of the line:
   refuse a stage that yields while it holds one.
 
 - What lasts too long is no wait: where the API is away, or its budget used up, for longer than `outage`, the head
-  raises `Unavailable`, and so does each that becomes head after it.
+  raises `Unavailable`, and so does each that becomes head after it. It does so as soon as it is known: at once, where
+  the service names a time beyond that. What we space or spread ourselves is no such lack, however slow.
 
 `_free_at` says what holds the head up; what else may do so joins there, and tells `_news` when it no longer does. How
 a call ended is seen in `Grant.__aexit__`.
@@ -27,11 +28,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from streamflow import deadline
-from streamflow.errors import CostTooLarge
+from streamflow.errors import CostTooLarge, Overloaded
 from streamflow.events import Hook, LimitPaused
 from streamflow.limits.allowance import Allowance, LimitState, effective, given
-from streamflow.limits.breaker import Phase
-from streamflow.limits.headers import MAX_PAUSE, Told, budgets, exhausted, retry_after, told
+from streamflow.limits.headers import MAX_PAUSE, Left, Told, budgets, retry_after, told
 from streamflow.limits.health import Begun, Health
 from streamflow.limits.outage import Lack, local_time
 from streamflow.limits.pause import Pause
@@ -40,6 +40,9 @@ from streamflow.limits.window import REQUESTS, Window
 
 _SILENT_PAUSE = 60.0
 """Seconds. The longest pause after a refusal that does not say how long."""
+
+_MOMENT = 1.0
+"""Seconds that may pass between a refusal and its call's end."""
 
 _PLAIN: Cost = {REQUESTS: 1}
 _NEVER = float("inf")
@@ -112,6 +115,8 @@ class Grant:
         if self._sent is None:
             limit._rates.sent(self._cost, now)  # or it never will be; nobody knows, so it counts
         sent = self._begun.granted if self._sent is None else self._sent
+        if isinstance(error, Overloaded) and error.retry_after is not None:
+            error.held = error.retry_after <= limit._pause.left(now) + _MOMENT
         limit._health.end(self._begun, error, now, sent=sent, cap=limit._cap, host=self._host)
         limit._give_back(self._cost, now)
         if limit._waiting and kind is None:
@@ -161,8 +166,8 @@ class Limit:
         self._outage = outage
         self._health = Health(name, by_latency=adaptive, hook=hook, random=random)
         self._told = Told()
-        self._rates = Rates(margin, on_use)
-        self._tune()
+        self._rates = Rates(margin, on_use, outage)
+        self._tune(0.0)  # there are no calls yet
 
         self._turn = asyncio.Lock()  # held by the head of the line; an asyncio.Lock wakes in order of arrival
         self._told_head: asyncio.Future[None] | None = None  # the head waits on it for news
@@ -190,9 +195,9 @@ class Limit:
             )
 
     def configure(self, user: Allowance) -> None:
-        """Take over another word of the user's. It holds from the next grant on."""
+        """Take over another word of the user's. It holds from the next grant on. Call it on the loop."""
         self.user = user
-        self._tune()
+        self._tune(asyncio.get_running_loop().time())
         self._news()
 
     def pause(self, seconds: float, reason: str) -> None:
@@ -202,8 +207,10 @@ class Limit:
         if self._pause.extend(seconds, reason, asyncio.get_running_loop().time()):
             self._hook(LimitPaused(self.name, min(seconds, MAX_PAUSE), reason))
 
-    def learn(self, headers: Mapping[str, str]) -> None:
-        """Take over what any response's headers tell: limits, and a used-up budget, which pauses."""
+    def learn(self, headers: Mapping[str, str]) -> list[Left]:
+        """Take over what any response's headers tell: limits, and what is left of budgets, which is returned. For one
+        that is used up the calls wait that need it, and no others.
+        """
         now_told = told(headers)
         if now_told != self._told and now_told != Told():
             rate_told = now_told.rate is not None
@@ -212,22 +219,25 @@ class Limit:
                 now_told.per if rate_told else self._told.per,
                 now_told.concurrency or self._told.concurrency,
             )
-            self._tune()
+            self._tune(asyncio.get_running_loop().time())
             self._news()
-        for left in budgets(headers, self._wall_clock()):
+        said = budgets(headers, self._wall_clock())
+        for left in said:
             self._rates.tell(left, asyncio.get_running_loop().time())
-            if not left.remaining and not left.refills:
-                self.pause(left.reset, f"{self.name} has no calls left until its budget resets")
+        return said
 
     def refused(self, headers: Mapping[str, str], *, too_fast: bool = False) -> float | None:
-        """Pause as the headers of a refusal ask, and return the seconds they name, `None` if they name none.
+        """Learn from the headers of a refusal, pause as they ask, and return the seconds; 0 where all they name is a
+        used-up budget, which holds the calls that need it; `None` if they say nothing.
 
         Without a word from the service, a refusal because of our speed (`too_fast`) pauses for one window:
         after it no sliding window counts what we did.
         """
+        used_up = [left for left in self.learn(headers) if not left.remaining]
         wait = retry_after(headers, self._wall_clock())
-        if wait is None:
-            wait = exhausted(headers, self._wall_clock())
+        if wait is None and used_up:
+            # Where calls do not say what they cost of it, nothing else would hold them.
+            wait = max((left.reset for left in used_up if not self._rates.knows(left)), default=0.0)
         if wait is not None:
             self.pause(wait, f"{self.name} asked to wait {wait:.0f} s")
         elif too_fast:
@@ -290,10 +300,10 @@ class Limit:
 
     # What holds
 
-    def _tune(self) -> None:
+    def _tune(self, now: float) -> None:
         """Let hold what was given and what was told."""
         holds = self._effective = effective(self.published, self.user, self._told)
-        self._rates.tune(holds.rate, holds.per, holds.burst, holds.windows)
+        self._rates.tune(holds.rate, holds.per, holds.burst, holds.windows, now)
 
     @property
     def _window(self) -> float:
@@ -342,37 +352,39 @@ class Limit:
 
     async def _head_of_line(self, cost: Cost) -> None:
         clock = asyncio.get_running_loop().time
-        began = clock()
+        lacking: float | None = None  # since when
         while True:
             now = clock()
             if (until := self._free_at(cost, now)) > now:
-                if (lack := self._lack(cost, began, now)) is not None:
-                    if now >= lack.until:
+                if (lack := self._lack(cost, now if lacking is None else lacking, now)) is not None:
+                    lacking, given_up = lack.since, lack.since + self._outage
+                    if max(now, lack.until) >= given_up:
                         raise lack.error(self.name, self._wall_clock() - (now - lack.since))
-                    until = min(until, lack.until)
+                    until = min(until, given_up)
+                else:
+                    lacking = None
                 await self._news_or(until)
                 continue  # whatever else may have changed
             # A pause that began while the spacing was waited for holds this call too. Its place in the rate is then
             # given up, not kept: two places used at the end of the pause would be closer than the spacing.
             if await self._rates.pay(cost) and self._free_at(cost, now := clock()) <= now:
                 return
+            lacking = None
 
-    def _lack(self, cost: Cost, began: float, now: float) -> Lack | None:
-        """What the head lacks, which `began` to wait then; `None` where it waits for calls of our own."""
-        breaker = self._health.breaker
-        if breaker.since is not None:
-            why = f"the last call met {self._health.failure}"
-            return Lack(breaker.since, self._outage, why) if breaker.phase is Phase.OPEN else None
-        wall = self._wall_clock()
-        if left := self._pause.left(now):
-            return Lack(self._pause.since, self._outage, f"{self._pause.reason}, until {local_time(wall + left)}")
-        until = self._free_at(cost, now)
-        if until == _NEVER:
+    def _lack(self, cost: Cost, since: float, now: float) -> Lack | None:
+        """What the head has lacked since that moment; `None` where it waits for calls of our own, or by our choice."""
+        breaker, paused = self._health.breaker, self._pause.left(now) > 0
+        used_up_until = self._rates.free_at(cost, now, paced=False)
+        if self._in_use >= self._slots() or _NEVER in (used_up_until, breaker.free_at(now)):
             return None
-        holds = self._effective
-        pace = (holds.per or 1.0) / holds.rate if holds.rate is not None else 0.0
-        # Where calls are further apart than the longest outage, they are meant to be.
-        return Lack(began, max(self._outage, 2 * pace), f"its budget is used up until {local_time(wall + until - now)}")
+        # What is under way may turn out to have cost less, so only without it is known when a budget returns.
+        until = max(self._pause.until, now if self._in_use else used_up_until)
+        if breaker.since is not None and breaker.free_at(now) > now:
+            return Lack(breaker.since, until, f"the last call met {self._health.failure}")
+        if not paused and used_up_until <= now:
+            return None
+        ends = local_time(self._wall_clock() + max(self._pause.until, used_up_until) - now)
+        return Lack(since, until, f"{self._pause.reason if paused else 'its budget is used up'}, until {ends}")
 
     def _grant(self, cost: Cost) -> Begun:
         now = asyncio.get_running_loop().time()

@@ -9,19 +9,14 @@ from streamflow.errors import Unavailable
 
 
 class Lack(NamedTuple):
-    """What the head of a line waits for since a moment of the loop's clock, for how many seconds it may, and `why`."""
+    """What the head of a line waits for, and `why`: `since` when, and `until` when at least, by the loop's clock."""
 
     since: float
-    patience: float
+    until: float
     why: str
 
-    @property
-    def until(self) -> float:
-        """From here on it is an outage."""
-        return self.since + self.patience
-
     def error(self, name: str, since: float) -> Unavailable:
-        """What to raise then; `since` in Unix time."""
+        """What to raise when that is too long; `since` in Unix time."""
         return Unavailable(f"{name} has not been available since {local_time(since)}: {self.why}", service=name)
 
 

@@ -9,12 +9,11 @@ _WORTH_TELLING = 1.0
 
 
 class Pause:
-    """`since` when, `until` when, and the `reason`; over at first."""
+    """`until` when, and the `reason`; over at first."""
 
-    __slots__ = ("reason", "since", "until")
+    __slots__ = ("reason", "until")
 
     def __init__(self) -> None:
-        self.since = 0.0
         self.until = 0.0
         self.reason = ""
 
@@ -29,7 +28,5 @@ class Pause:
         until, before = now + min(seconds, MAX_PAUSE), self.until
         if not seconds > 0 or until <= before:
             return False
-        if before <= now:
-            self.since = now
         self.until, self.reason = until, reason
         return before <= now or until >= before + _WORTH_TELLING

@@ -5,7 +5,8 @@ service tells of.
 
 Windows of a minute or more outlive the process. What is kept of one (see `keeping`) says more than was used: it is
 saved ahead, with a reserve for calls yet to be granted. Calls are granted out of the reserve only, so whenever the
-process dies, what is kept is at least what was sent; a few hundredths of a window are what that may cost.
+process dies, what is kept is at least what was sent. That may cost a fiftieth of the window; or two of its dearest
+calls, where these are more, but then at most a quarter of it, unless a single call is more.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ _JITTER = 1.0
 """Seconds by which a window is counted longer than it is, at most: calls that were sent may overtake each other."""
 
 _RESERVE = 0.02  # of a window: what is saved ahead
+_MOST_RESERVE = 0.25
 _KEPT_GRAINS = 100  # so finely is kept what a window held
 _MOST_BUDGETS = 32  # a service that makes up ever new names does not fill our memory
 
@@ -82,30 +84,45 @@ class _Count:
 
     @property
     def reserve(self) -> float:
-        return max(self.window.size * _RESERVE, 2 * self.wanted)
+        size = self.window.size
+        return max(self.wanted, min(max(size * _RESERVE, 2 * self.wanted), size * _MOST_RESERVE))
 
 
 class Rates:
-    """What one limit counts. `low` is called when a reserve runs low, or something is to be kept at all."""
+    """What one limit counts. `low` is called when a reserve runs low, or something is to be kept at all. Budgets are
+    not spread by more than `longest` seconds."""
 
-    def __init__(self, margin: float, low: Callable[[], None]) -> None:
+    def __init__(self, margin: float, low: Callable[[], None], longest: float) -> None:
+        self._longest = longest
         self._margin = margin
         self._low = low
         self._spacing = Spacing(margin)
         self._counts: dict[tuple[str, float], _Count] = {}
-        self._of: dict[str, list[_Count]] = {}  # the counts of one kind of cost
+        self._of: dict[str, list[_Count]] = {}  # the counts of one kind of cost that hold
+        self._ever_of: dict[str, list[_Count]] = defaultdict(
+            list
+        )  # and those of windows that held once, which may again
         self._budgets: dict[tuple[str, str], Budget] = {}
         self._under_way: dict[str, float] = defaultdict(float)
+        self._unsent: dict[str, float] = defaultdict(float)  # of that
         self._is_kept = False
         self._is_marked = True  # what is kept says that calls may have been sent
         self._to_keep = False
 
-    def tune(self, rate: float | None, per: float | None, burst: int | None, windows: Iterable[Window]) -> None:
-        """What holds from now on. The calls before count for it."""
+    def tune(
+        self, rate: float | None, per: float | None, burst: int | None, windows: Iterable[Window], now: float
+    ) -> None:
+        """What holds from now on. The calls before count for it, of a new window those that are under way."""
         self._spacing.tune(rate, per, burst)
         self._of = {}
         for window in windows:
-            count = self._counts.setdefault((window.kind, window.per), _Count())
+            count = self._counts.get((window.kind, window.per))
+            if count is None:
+                count = self._counts[window.kind, window.per] = _Count()
+                self._ever_of[window.kind].append(count)
+                unsent = self._unsent[window.kind]
+                count.sends.take(unsent)
+                count.sends.add([(now, self._under_way[window.kind] - unsent)])
             count.tune(window, self._margin)
             self._of.setdefault(window.kind, []).append(count)
 
@@ -124,15 +141,15 @@ class Rates:
 
     # A call's way
 
-    def free_at(self, cost: Cost, now: float) -> float:
+    def free_at(self, cost: Cost, now: float, *, paced: bool = True) -> float:
         """The first moment at which asking again can help; `now` or before if all of the cost may be taken, `inf` if a
-        reserve must be saved first.
+        reserve must be saved first. If not `paced`, what is used up only: as if nothing were spaced or spread.
         """
         at = now
         for kind, amount in cost.items():
             if not amount:
                 continue
-            if kind == REQUESTS:
+            if kind == REQUESTS and paced:
                 at = max(at, self._spacing.free_at(amount, now))
             for count in self._of.get(kind, ()):
                 at = max(at, count.sends.free_at(amount, now))
@@ -142,7 +159,7 @@ class Rates:
                     return float("inf")
         for (kind, _), budget in self._budgets.items():
             if amount := cost.get(kind, 0.0):
-                at = max(at, budget.free_at(amount, self._under_way[kind], now))
+                at = max(at, budget.free_at(amount, self._under_way[kind], now, spread=paced))
         return at
 
     def has_room(self, cost: Cost) -> bool:
@@ -161,6 +178,7 @@ class Rates:
                 budget.take(amount, self._under_way[kind], now)
         for kind, amount in cost.items():
             self._under_way[kind] += amount
+            self._unsent[kind] += amount
             self._count(kind, amount, now)
         if not self._is_marked:
             self._keep()
@@ -168,7 +186,7 @@ class Rates:
     def _count(self, kind: str, amount: float, now: float) -> None:
         if kind == REQUESTS and amount:
             self._spacing.take(amount, now)
-        for count in self._of.get(kind, ()):
+        for count in self._ever_of.get(kind, ()):
             count.sends.take(amount)
             count.taken += amount
             count.wanted = max(count.wanted, amount)
@@ -178,6 +196,7 @@ class Rates:
     def sent(self, cost: Cost, now: float) -> None:
         """A call that was granted was sent."""
         for kind, amount in cost.items():
+            self._unsent[kind] -= amount
             for sends in self._sends(kind):
                 sends.sent(amount, now)
 
@@ -187,7 +206,7 @@ class Rates:
             for sends in self._sends(kind):
                 sends.take(amount)
                 sends.sent(amount, now)
-            for count in self._of.get(kind, ()):
+            for count in self._ever_of.get(kind, ()):
                 count.taken += amount
 
     def settle(self, cost: Cost, true: Cost, sent: float | None, now: float) -> None:
@@ -195,11 +214,13 @@ class Rates:
         for kind, amount in true.items():
             more = amount - cost.get(kind, 0.0)
             self._under_way[kind] += more
-            for count in self._of.get(kind, ()):
+            if sent is None:
+                self._unsent[kind] += more
+            for count in self._ever_of.get(kind, ()):
                 count.taken += max(0.0, more)
             for sends in self._sends(kind):
                 if more < 0:
-                    sends.give_back(-more, sent)
+                    sends.give_back(-more, sent, now)
                 elif more:
                     sends.take(more)
                     if sent is not None:
@@ -211,7 +232,7 @@ class Rates:
             self._under_way[kind] -= amount
 
     def _sends(self, kind: str) -> list[Sends]:
-        counted = [count.sends for count in self._of.get(kind, ())]
+        counted = [count.sends for count in self._ever_of.get(kind, ())]
         return [self._spacing.sends, *counted] if kind == REQUESTS else counted
 
     # What the service tells
@@ -221,12 +242,19 @@ class Rates:
 
         One for a resource is of the cost of that name, where calls have such a cost; else of all requests.
         """
-        kind = said.resource if said.resource in self._of or said.resource in self._under_way else said.kind
+        kind = said.resource if self._costs(said.resource) else said.kind
         budget = self._budgets.get((kind, said.resource))
         if budget is None and len(self._budgets) < _MOST_BUDGETS:
-            budget = self._budgets[kind, said.resource] = Budget()
+            budget = self._budgets[kind, said.resource] = Budget(self._longest)
         if budget is not None:
             budget.tell(said, now)
+
+    def knows(self, said: Left) -> bool:
+        """Whether calls say what they cost of such a budget, so that it holds those that need it."""
+        return self._costs(said.resource) or self._costs(said.kind)
+
+    def _costs(self, kind: str) -> bool:
+        return kind == REQUESTS or kind in self._of or kind in self._under_way
 
     def state(self, now: float) -> tuple[WindowState, ...]:
         """The windows, declared and learnt; the evenly spaced rate is not among them."""

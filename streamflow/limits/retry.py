@@ -8,7 +8,8 @@
 | `StorageError` (but `WriterStopped`)             | `GiveUp` at once: what it gave out cannot be stored    |
 | `ServiceError` of an `outage`                    | `Again` soon, not counted: its call waits in the line  |
 | `RetryLater` with a delay                        | `Again` after that delay                               |
-| `Overloaded` with `retry_after`                  | `Again`, not before that time                          |
+| `Overloaded` with `retry_after`, which is `held`  | `Again` soon: its call waits in the line               |
+| `Overloaded` with `retry_after`, of another host | `Again`, not before that time, or the cap              |
 | `ServiceError` with a `wait`                     | `Again`, not before that time: the API's retry budget  |
 | any other exception, `TypeError` and the like too| `Again` after a random share of an exponential backoff |
 
@@ -114,6 +115,8 @@ class Retry:
         if isinstance(error, RetryLater) and error.delay is not None:
             return Again(max(0.0, error.delay))
         backoff = random() * min(self.cap, self.base * 2.0 ** min(attempt - 1, _DOUBLINGS))
-        asked = error.retry_after if isinstance(error, Overloaded) else None
+        asked = 0.0
+        if isinstance(error, Overloaded) and not error.held:
+            asked = min(error.retry_after or 0.0, self.cap)
         wait = error.wait if isinstance(error, ServiceError) else 0.0
-        return Again(max(backoff, asked or 0.0, wait))
+        return Again(max(backoff, asked, wait))

@@ -95,10 +95,12 @@ class Sends:
             sends.append((now, cost))
             self._grain_ends = now + self._length / _GRAINS
 
-    def give_back(self, cost: float, sent: float | None) -> None:
+    def give_back(self, cost: float, sent: float | None, now: float) -> None:
         """A call that was sent at that moment, or not yet, has cost so much less than it took."""
         if sent is None:
             self._used -= cost
+            return
+        if sent <= now - self._length:
             return
         for place, (time, held) in enumerate(self._sends):
             if time >= sent:  # its grain; one that was forgotten gives nothing back

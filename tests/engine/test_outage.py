@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,8 +13,14 @@ from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.errors import NotFound, Overloaded, TransientError, Unavailable, Unreachable
 from streamflow.events import ItemDied
+from streamflow.limits.keeping import keeping
 from streamflow.limits.limit import Limit
+from streamflow.limits.registry import Registry
 from streamflow.limits.retry import Retry
+from streamflow.limits.window import Window
+from streamflow.sources.files import Inputs
+from streamflow.storage.memory import MemoryStore
+from streamflow.testing.clock import run_virtual
 from tests.engine.flows import Number, Played, Result, flow, play_virtual, values
 
 Away = Callable[[float, int], BaseException | None]
@@ -26,8 +33,9 @@ def now() -> float:
 class Shop:
     """An API whose calls fail as `away` says for the time at which they are made, and what they ask for."""
 
-    def __init__(self, away: Away, **limit: Any) -> None:
+    def __init__(self, away: Away, *, host: str | None = None, **limit: Any) -> None:
         self.away = away
+        self.host = host
         self.calls: list[float] = []
         self.numbers: list[int] = []
         self._limit: Limit | None = None
@@ -41,6 +49,8 @@ class Shop:
 
     async def price(self, number: Number) -> Result:
         async with self.limit() as grant:
+            if self.host is not None:
+                grant.elsewhere(self.host)
             grant.sent()
             self.calls.append(now())
             self.numbers.append(number.n)
@@ -51,6 +61,18 @@ class Shop:
             if error is not None:
                 raise error
         return Result(number.n, number.n)
+
+
+class Asked(Shop):
+    """Refuses until that time, and asks to wait for so long."""
+
+    def __init__(self, retry_after: str, until: float, **limit: Any) -> None:
+        super().__init__(lambda time, number: self._refuse() if time < until else None, rate=None, **limit)
+        self._retry_after = retry_after
+
+    def _refuse(self) -> Overloaded:
+        asked = self.limit.refused({"retry-after": self._retry_after}, too_fast=True)
+        return Overloaded("shop answered 429", service="shop", status=429, retry_after=asked)
 
 
 def between(begin: float, end: float, error: Callable[[], BaseException]) -> Away:
@@ -149,6 +171,35 @@ def test_beyond_the_outage_a_run_stops_and_its_items_stay_pending() -> None:
     assert figures.done < 400
 
 
+@pytest.mark.parametrize("count", [1, 4, 5, 100])
+def test_a_wait_that_is_asked_for_and_longer_than_the_outage_ends_a_run_at_once(count: int) -> None:
+    shop = Asked("7200", 7000, outage=300)
+    played = bought(shop, count=count)
+    assert isinstance(played.summary.error, Unavailable)
+    assert played.seconds < 10
+    assert not played.told(ItemDied)
+
+
+@pytest.mark.parametrize("count", [1, 4])
+def test_a_daemon_waits_for_as_long_as_it_is_asked(count: int) -> None:
+    shop = Asked("7200", 7000)
+
+    async def stop(run: Run) -> None:
+        await asyncio.sleep(7210)
+        run.stop("SIGTERM")
+
+    assert len(values(bought(shop, count=count, daemon=True, watch=stop))) == count
+
+
+def test_one_of_many_hosts_that_asks_for_a_day_holds_up_nobody() -> None:
+    day = Overloaded("shop answered 429", service="shop", status=429, retry_after=86_400.0)
+    shop = Shop(lambda time, number: day if number == 0 else None, host="publisher.example", outage=300)
+    played = bought(shop, count=20)
+    assert len(values(played)) == 19
+    assert len(played.told(ItemDied)) == 1
+    assert played.seconds <= 4 * Retry().cap + 10
+
+
 def test_other_stages_go_on_while_a_service_is_away() -> None:
     shop = Shop(between(0, 100, refusal))
     times: list[float] = []
@@ -179,6 +230,24 @@ def test_a_daemon_waits() -> None:
     played = bought(shop, count=10, daemon=True, watch=stop)
     assert len(values(played)) == 10
     assert played.summary.error is None
+
+
+def test_a_run_stops_where_what_its_limits_use_cannot_be_kept(tmp_path: Path) -> None:
+    class Broken(MemoryStore):
+        async def keep(self, texts: Mapping[str, str]) -> None:
+            raise ValueError("no active connection")
+
+    async def main() -> None:
+        limits, store = Registry(), Broken()
+        shop = Shop(lambda time, number: None)
+        shop._limit = limits.limit("shop", windows=[Window(100, 3600)])
+        pipeline = flow(Stage(shop.price, name="price"), count=10)
+        run = Run(pipeline, store, resources={Inputs: Inputs([])}, workspace=tmp_path, beside=keeping(limits, store))
+        with pytest.raises(ValueError, match="no active connection"):
+            await run()
+        assert not asyncio.all_tasks() - {asyncio.current_task()}
+
+    run_virtual(main(), latest=60)
 
 
 def test_sequential_runs_wait_too() -> None:

@@ -145,7 +145,7 @@ async def test_the_slot_is_free_before_the_answer_is_decoded() -> None:
         (401, {}, CredentialsRefused, 0),
         (403, {}, CredentialsRefused, 0),
         (403, {"Retry-After": "60"}, Overloaded, 60),
-        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "50"}, Overloaded, 50),
+        (403, {"X-RateLimit-Remaining": "0", "X-RateLimit-Reset": "50"}, Overloaded, 0),  # its budget holds it
         (429, {"Retry-After": "30"}, Overloaded, 30),
         (429, {}, Overloaded, 1),
         (

@@ -18,6 +18,7 @@ from streamflow.limits.adaptive import (
     Call,
     State,
     answered,
+    is_back,
     overloaded,
     slots,
 )
@@ -66,6 +67,55 @@ def test_calls_that_were_in_flight_together_count_once() -> None:
     state = overloaded(UNCUT, 0.0, 10, 1.0, 10)
     assert overloaded(state, 0.9, 10, 1.5, 10) is state
     assert overloaded(state, 1.0, 7, 2.0, 10).limit == pytest.approx(4.9)
+
+
+def test_quick_refusals_count_once_in_the_time_of_an_answer() -> None:
+    state = answered(UNCUT, Call(0.0, 3.0, 100), 3.0, 100, by_latency=False)
+    state = overloaded(state, 3.0, 100, 3.1, 100)
+    for n in range(29):
+        state = overloaded(state, 3.2 + n / 10, 70, 3.2 + n / 10, 100)
+    assert state.limit == pytest.approx(70)
+    assert overloaded(state, 6.2, 70, 6.2, 100).limit == pytest.approx(49)
+
+
+def after_outage(*, cap: float = 100) -> State:
+    """The slots have fallen from 100 to 49, and the service is back at 10 s."""
+    state = overloaded(overloaded(UNCUT, 0.0, 100, 0.0, cap), 0.0, 100, 0.1, cap)
+    return is_back(state, 10.0)
+
+
+def test_after_an_outage_each_answer_lets_one_more_go_until_all_is_as_before() -> None:
+    state, seen = after_outage(), list[float]()
+    for _ in range(60):
+        state = answered(state, Call(10.0, 3.0, 49), 13.0, 100, by_latency=False)
+        seen.append(slots(state, 100))
+    assert seen[:3] == [50, 51, 52]
+    assert seen.index(100) == 50  # so a round of answers doubles them
+    assert seen[-1] == 100
+    assert not state.returning
+
+
+def test_after_an_outage_what_was_called_before_it_gives_nothing_back() -> None:
+    state = after_outage()
+    assert answered(state, Call(9.9, 3.0, 49), 13.0, 100, by_latency=False) is state
+
+
+def test_where_the_load_ends_a_service_again_its_old_place_is_forgotten() -> None:
+    state = after_outage()
+    for _ in range(11):
+        state = answered(state, Call(10.0, 3.0, 49), 13.0, 100, by_latency=False)
+    assert slots(state, 100) == 60
+    state = is_back(overloaded(state, 13.0, 60, 14.0, 100), 20.0)
+    for _ in range(100):
+        if state.returning:
+            state = answered(state, Call(20.0, 3.0, 42), 23.0, 100, by_latency=False)
+    assert slots(state, 100) == 60
+
+
+def test_an_outage_that_took_nothing_gives_nothing() -> None:
+    assert is_back(UNCUT, 1.0) is UNCUT
+    grown = State(limit=20.0)
+    assert is_back(grown, 1.0) is grown
 
 
 def after_overloads(count: int, cap: float) -> State:

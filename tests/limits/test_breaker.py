@@ -61,6 +61,14 @@ def test_when_it_opens(ends: list[tuple[float, Outcome]], opens: bool) -> None:
     assert (after(*ends).phase is Phase.OPEN) is opens
 
 
+def test_an_answer_never_opens_it() -> None:
+    """Though by now half of the last minute's calls have failed: the good ones of before are forgotten."""
+    failures = [call for n in range(4) for call in ((30.0 + n, BAD), (30.5 + n, GOOD))]
+    ends = [*[(0.0, GOOD)] * 8, *failures, (34.0, BAD), (61.0, GOOD)]
+    assert after(*ends).phase is Phase.CLOSED
+    assert after(*ends, (62.0, BAD)).phase is Phase.OPEN
+
+
 def test_a_lone_item_has_attempts_left_when_it_opens() -> None:
     assert Retry().attempts >= MINIMUM
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamflow.limits.headers import MAX_PAUSE, Left, Told, budgets, duration, exhausted, retry_after, told
+from streamflow.limits.headers import MAX_PAUSE, Left, Told, budgets, duration, retry_after, told
 
 NOW = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC).timestamp()
 
@@ -46,8 +46,6 @@ def test_retry_after(value: str, seconds: float | None) -> None:
 def test_a_clock_that_differs_from_the_servers_does_not_matter(skew: float) -> None:
     headers = {"date": http_date(NOW), "retry-after": http_date(NOW + 30)}
     assert retry_after(headers, NOW + skew) == 30.0
-    used_up = {"date": http_date(NOW), "x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 30)}
-    assert exhausted(used_up, NOW + skew) == 30.0
 
 
 @given(st.integers(0, int(MAX_PAUSE)), st.integers(0, 4_000_000_000), st.integers(-(10**6), 10**6))
@@ -60,22 +58,6 @@ def test_every_date_in_range_is_understood(wait: int, sent: int, skew: int) -> N
 def test_no_text_breaks_the_parser_or_pauses_longer_than_a_day(headers: dict[str, str], now: float) -> None:
     wait = retry_after(headers, now)
     assert wait is None or 0 <= wait <= MAX_PAUSE
-
-
-@pytest.mark.parametrize(
-    ("headers", "seconds"),
-    [
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": str(int(NOW) + 60)}, 60.0),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "45"}, 45.0),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "6m0s"}, 360.0),
-        ({"x-ratelimit-remaining": "1", "x-ratelimit-reset": "45"}, None),
-        ({"x-ratelimit-remaining": "0"}, None),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "never"}, None),
-        ({"x-ratelimit-reset": "45"}, None),
-    ],
-)
-def test_used_up_budget(headers: dict[str, str], seconds: float | None) -> None:
-    assert exhausted(headers, NOW) == seconds
 
 
 OPENAI = {
@@ -110,6 +92,10 @@ ANTHROPIC = {
         (ANTHROPIC, [Left("input_tokens", 19_000, 3, 20_000, refills=True)]),
         (OPENAI, [Left("requests", 499, 0.12, 500, refills=True), Left("tokens", 0, 360, 30_000, refills=True)]),
         ({"x-rate-limit-remaining": "3", "x-rate-limit-reset": "9"}, [Left("requests", 3, 9)]),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "6m0s"}, [Left("requests", 0, 360)]),
+        ({"x-ratelimit-remaining": "0"}, []),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "never"}, []),
+        ({"x-ratelimit-reset": "45"}, []),
         ({"x-ratelimit-remaining": "3"}, []),
         ({"x-ratelimit-remaining": "some", "x-ratelimit-reset": "9"}, []),
         ({"x-ratelimit-remaining": "3", "x-ratelimit-reset": "2026-11-22"}, []),
@@ -118,10 +104,6 @@ ANTHROPIC = {
 )
 def test_what_is_left(headers: dict[str, str], expected: list[Left], skew: float) -> None:
     assert budgets(headers, NOW + skew) == expected
-
-
-def test_a_used_up_budget_among_others() -> None:
-    assert exhausted(OPENAI, NOW) == 360
 
 
 @given(

@@ -102,6 +102,21 @@ def test_a_probe_that_fails_takes_no_more_away() -> None:
     assert api.slots == left > 1
 
 
+def test_after_an_outage_the_concurrency_is_soon_what_it_was() -> None:
+    """Answers take three seconds, failures none. Without an outage it takes a round of answers for each step."""
+    api = Api(cap=100)
+    for _ in range(100):
+        api.call(None, 3.0, took=3.0)
+    for number in range(MINIMUM):
+        api.call(away(), 3.0 + number / 100)
+    assert (api.phase, api.slots) == (Phase.OPEN, 70)
+    api.call(None, 8.0, took=3.0)
+    assert (api.phase, api.slots) == (Phase.CLOSED, 70)
+    for _ in range(30):
+        api.call(None, 11.0, took=3.0)
+    assert api.slots == 100
+
+
 def test_error_pages_give_nothing_back() -> None:
     api = Api()
     api.call(away(), 0.0)

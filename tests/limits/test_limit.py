@@ -400,7 +400,8 @@ def test_a_pause_that_begins_while_the_head_waits_for_the_rate_holds_it_too() ->
     ("headers", "too_fast", "told", "paused"),
     [
         ({"retry-after": "7"}, True, 7.0, 7.0),
-        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9"}, False, 9.0, 9.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9"}, False, 0.0, 9.0),
+        ({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "9"}, True, 0.0, 9.0),
         ({}, True, None, 2.0),
         ({}, False, None, 0.0),
     ],
@@ -429,7 +430,7 @@ def test_retry_after_in_a_response_pauses_and_clock_skew_does_not_matter() -> No
     assert run_virtual(main()) == pytest.approx(120)
 
 
-def test_a_used_up_budget_pauses_until_its_reset() -> None:
+def test_a_used_up_budget_is_waited_for_until_its_reset() -> None:
     async def main() -> float:
         limit = Limit("api")
         limit.learn({"x-ratelimit-remaining": "0", "x-ratelimit-reset": "40"})

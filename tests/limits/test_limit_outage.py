@@ -230,7 +230,31 @@ def test_a_pause_longer_than_the_outage_is_one() -> None:
         error = await buy(limit, Shop(lambda time: False))
         assert isinstance(error, Unavailable)
         assert "shop asked to wait 7200 s, until 20" in str(error)
-        assert now() == pytest.approx(900, abs=0.1)
+        assert now() == pytest.approx(0, abs=0.1)  # it is known at once
+
+    run_virtual(main())
+
+
+def test_whoever_comes_near_the_end_of_a_long_pause_waits_for_it() -> None:
+    async def main() -> float:
+        limit = Limit("shop", outage=900)
+        limit.refused({"retry-after": "7200"})
+        await asyncio.sleep(7199)
+        assert await buy(limit, Shop(lambda time: False)) is None
+        return now()
+
+    assert run_virtual(main()) == pytest.approx(7200, abs=0.1)
+
+
+def test_a_pause_that_comes_late_in_a_long_wait_for_others_is_no_outage() -> None:
+    async def main() -> None:
+        limit = Limit("shop", concurrency=1, outage=900)
+        slow = asyncio.create_task(buy(limit, Shop(lambda time: False, latency=1000)))
+        await settle()
+        other = asyncio.create_task(buy(limit, Shop(lambda time: False)))
+        await asyncio.sleep(999)
+        limit.pause(600, "asked to")
+        assert await asyncio.gather(slow, other) == [None, None]
 
     run_virtual(main())
 
@@ -241,10 +265,46 @@ def test_a_budget_that_is_used_up_for_longer_than_the_outage_is_one() -> None:
         errors = [await buy(limit, Shop(lambda time: False)) for _ in range(4)]
         assert errors[:3] == [None] * 3
         assert isinstance(errors[3], Unavailable)
-        assert "its budget is used up until 20" in str(errors[3])
-        assert now() == pytest.approx(900, abs=0.1)
+        assert "its budget is used up, until 20" in str(errors[3])
+        assert now() == pytest.approx(0, abs=0.1)
 
     run_virtual(main())
+
+
+def test_what_calls_under_way_may_give_back_is_waited_for() -> None:
+    async def main() -> None:
+        limit = Limit("shop", windows=(Window(1000, 86_400, "tokens"),), outage=900)
+
+        async def call() -> None:
+            async with limit(tokens=600) as grant:
+                grant.sent()
+                await asyncio.sleep(20)
+                grant.cost(tokens=200)
+
+        await asyncio.gather(*(call() for _ in range(3)))
+        assert now() == pytest.approx(60, abs=0.1)
+
+    run_virtual(main())
+
+
+async def hourly(left: int) -> list[float]:
+    """When calls go with so many left of GitHub's 60, which return in 55 minutes; the run's `outage` is 15."""
+    limit, times = Limit("github", concurrency=1, outage=900), list[float]()
+    for remaining in range(left, -1, -1):
+        reset = {"x-ratelimit-limit": "60", "x-ratelimit-reset": f"{max(0.0, 3300 - now()):.0f}"}
+        limit.learn({**reset, "x-ratelimit-remaining": str(remaining)})
+        try:
+            async with limit() as grant:
+                grant.sent()
+                times.append(now())
+        except Unavailable:
+            times.append(-1)
+    return times
+
+
+def test_what_is_left_of_a_small_budget_is_used_whether_it_lasts_or_not() -> None:
+    assert run_virtual(hourly(4)) == pytest.approx([0, 825, 1650, 2475, 3300], abs=5)
+    assert run_virtual(hourly(3)) == pytest.approx([0, 0, 0, -1], abs=0.1)  # else they would be 1,100 s apart
 
 
 def test_what_is_merely_slow_or_short_is_no_outage() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from streamflow.errors import CostTooLarge
+from streamflow.limits.allowance import Allowance
 from streamflow.limits.limit import Limit
 from streamflow.limits.window import Window
 from streamflow.testing.clock import run_virtual
@@ -82,6 +83,45 @@ def test_what_a_call_truly_cost_is_settled(true: float, second: float, sent: boo
     assert run_virtual(main()) == pytest.approx(second, abs=1e-3)
 
 
+@pytest.mark.parametrize("lasts", [1, 30])
+@pytest.mark.parametrize("sent", [True, False])
+def test_a_window_that_is_set_while_calls_are_under_way_holds_from_then_on(sent: bool, lasts: float) -> None:
+    async def main() -> list[float]:
+        limit, window = Limit("api", margin=0.0), Allowance(windows=(Window(5, 10),))
+
+        async def call() -> None:
+            async with limit() as grant:
+                if sent:
+                    grant.sent()
+                await asyncio.sleep(lasts)
+
+        under_way = [asyncio.create_task(call()) for _ in range(4)]
+        await asyncio.sleep(0.5)
+        limit.configure(window)
+        first = await calls(limit, {}, {})
+        limit.configure(Allowance())
+        await asyncio.gather(*under_way, *(calls(limit) for _ in range(3)))
+        limit.configure(window)
+        await asyncio.sleep(30)
+        began = now()
+        return [*first, *(time - began for time in await calls(limit, *[{}] * 12))]
+
+    assert run_virtual(main()) == pytest.approx([0.5, 10.5, *[0] * 5, *[10] * 5, *[20] * 2], abs=1e-3)
+
+
+def test_a_call_that_outlasted_its_window_gives_nothing_back() -> None:
+    async def main() -> float:
+        limit = Limit("api", windows=[TOKENS], margin=0.0)
+        async with limit(tokens=500) as grant:
+            grant.sent()
+            await asyncio.sleep(70)
+            await calls(limit, {"tokens": 900})
+            grant.cost(tokens=100)
+            return (await calls(limit, {"tokens": 200}))[0]
+
+    assert run_virtual(main()) == pytest.approx(130, abs=1e-3)
+
+
 def test_what_is_given_back_wakes_whoever_waits_for_it() -> None:
     async def main() -> float:
         limit = Limit("api", windows=[TOKENS], margin=0.0)
@@ -129,6 +169,36 @@ def test_a_told_budget_of_one_kind_holds_calls_of_that_kind_only() -> None:
         return await calls(limit, {}, {"tokens": 100}, {"tokens": 100})
 
     assert run_virtual(main()) == pytest.approx([0, 10, 10], abs=11)
+
+
+def test_a_used_up_resource_holds_only_the_calls_that_need_it() -> None:
+    async def main() -> list[float]:
+        limit = Limit("github", windows=[Window(30, 60, "search")])
+        used_up = {"x-ratelimit-limit": "30", "x-ratelimit-remaining": "0", "x-ratelimit-reset": "58"}
+        limit.refused({**used_up, "x-ratelimit-resource": "search"}, too_fast=True)
+        return await calls(limit, {}, {"search": 1})
+
+    assert run_virtual(main()) == pytest.approx([0, 58], abs=1e-3)
+
+
+def test_a_budget_that_refills_is_not_waited_for_until_it_is_full() -> None:
+    async def main() -> list[float]:
+        limit = Limit("openai", windows=[TOKENS])
+        used_up = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "60s"}
+        limit.refused({"x-ratelimit-limit-tokens": "600", **used_up}, too_fast=True)
+        return await calls(limit, {}, {"tokens": 30})
+
+    assert run_virtual(main()) == pytest.approx([0, 3], abs=1e-3)
+
+
+def test_a_refusal_for_a_budget_that_no_call_tells_its_cost_of_holds_all() -> None:
+    async def main() -> list[float]:
+        limit = Limit("openai")
+        used_up = {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "60s"}
+        limit.refused({"x-ratelimit-limit-tokens": "600", **used_up}, too_fast=True)
+        return await calls(limit, {})
+
+    assert run_virtual(main()) == pytest.approx([60], abs=1e-3)
 
 
 def test_a_resource_that_calls_name_has_its_own_budget() -> None:

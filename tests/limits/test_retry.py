@@ -46,6 +46,12 @@ def marked(error: ServiceError, *, outage: bool = False, wait: float = 0.0) -> S
     return error
 
 
+def held(error: Overloaded) -> Overloaded:
+    """An error that leaves a limit which is paused for it."""
+    error.held = True
+    return error
+
+
 POLICY = Retry(attempts=4, base=1.0, cap=3.0)
 
 
@@ -65,8 +71,10 @@ POLICY = Retry(attempts=4, base=1.0, cap=3.0)
         (OSError(5, "I/O error"), 1, Again(0.5)),
         (KeyError("title"), 1, Again(0.5)),
         (TypeError("None"), 4, GiveUp("TypeError: None (after 4 attempts)")),
-        # the service's word is a lower bound
-        (Overloaded("429", retry_after=30.0), 1, Again(30.0)),
+        # the service's word is a lower bound, but another host's no longer than the cap; our own limit's line holds it
+        (Overloaded("429", retry_after=2.0), 1, Again(2.0)),
+        (Overloaded("429", retry_after=86_400.0), 1, Again(3.0)),
+        (held(Overloaded("429", retry_after=86_400.0)), 1, Again(0.5)),
         (Overloaded("429", retry_after=0.1), 1, Again(0.5)),
         (Overloaded("503"), 1, Again(0.5)),
         (Overloaded("429", retry_after=30.0), 4, GiveUp("Overloaded: 429 (after 4 attempts)")),
@@ -98,7 +106,7 @@ POLICY = Retry(attempts=4, base=1.0, cap=3.0)
         # more than the API's retry budget has
         (marked(Overloaded("503"), wait=20.0), 1, Again(20.0)),
         (marked(Overloaded("503"), wait=0.1), 1, Again(0.5)),
-        (marked(Overloaded("503", retry_after=30.0), wait=20.0), 1, Again(30.0)),
+        (marked(Overloaded("503", retry_after=2.0), wait=1.0), 1, Again(2.0)),
         (marked(Overloaded("503"), wait=20.0), 4, GiveUp("Overloaded: 503 (after 4 attempts)")),
     ],
 )
