@@ -3,7 +3,8 @@
 Start: open the store, make channels and pools, run alone what was in flight at two unclean ends, feed what an earlier
 run left, start the sources.
 Drain: when sources and feeders have ended and nothing is in flight, finalizers run if something changed. A batch run
-then ends; a daemon goes on, and is quiet after `QUIET` seconds of nothing to do.
+then ends; a daemon goes on, and is quiet after `QUIET` seconds of nothing to do. It then begins a new epoch, in which
+what has changed is worked on again.
 Stop, at the first signal: sources are cancelled, channels refuse, idle workers end, active ones finish what they have
 in hand within the grace period; the rest stays pending. At the second: everything is cancelled at once.
 """
@@ -132,6 +133,7 @@ class Run:
                     self._sequential,
                     self._limit,
                     opened.behind,
+                    renews=self._daemon,
                 )
                 self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
                 if not self._refresh:
@@ -409,10 +411,11 @@ class Run:
         loop = asyncio.get_running_loop()
         tally.emptied = loop.time()  # what an earlier run left is fed first
         while True:
-            await tally.wait(lambda: tally.changed and not tally.alive)
+            await tally.wait(lambda: (tally.changed or self._feeding.owes_an_epoch) and not tally.alive)
             await asyncio.sleep(tally.emptied + QUIET - loop.time())
             if not tally.alive and loop.time() >= tally.emptied + QUIET:
                 await self._quiet.finish()
+                await self._feeding.renew()
 
     async def _tell_differences(self) -> None:
         """Tell now and then which contents were at odds, so that they do not pile up."""
