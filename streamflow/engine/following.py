@@ -86,6 +86,8 @@ class Following:
                 if ended:
                     filed = await to_thread.run_sync(self._file, ended)
                     self._files = deque(file for file in self._files if file not in filed)
+                    if len(filed) < len(ended):
+                        self._seen = -1  # no commit tells when a move can be made
 
     async def _ended(self, page: Sequence[_File]) -> set[_File]:
         wanted = {item for file in page for item in file.items}
