@@ -280,7 +280,7 @@ class Pool:
         error = self._meaning(error, slot)
         if not isinstance(error, Exception) or isinstance(error, WriterStopped):
             raise error
-        if trouble(error) is Trouble.FULL:
+        if await self._shared.patience.is_full(error):
             return await self._held.keep(item, slot, error, self.work)
         text = told(error)
         if isinstance(error, Skip):
