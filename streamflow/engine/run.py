@@ -102,9 +102,9 @@ class Run:
         self._lone = sequential
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
-        # Held while a run at rest makes good what it owes, and while dead letters are called back into it: what the
-        # former resumes must be none that the latter brings.
-        self.resting = asyncio.Lock()
+        # Whether a run at rest makes good what it owes. No dead letters may be called back into it then: what it
+        # resumes must be none of them. While they are called back it is not at rest.
+        self.resting = False
         self._stopped_by: str | None = None
         self._error: Exception | None = None
         self._started = 0.0
@@ -401,12 +401,10 @@ class Run:
         """Run finalizers at quiet; return when a batch run has drained. From then on nothing comes into it."""
         tally = self.tally
         if not self._daemon:
-            while self._state == "running":
-                await tally.wait(lambda: tally.quiet)
-                async with self.resting:
-                    if tally.quiet:  # else dead letters were called back meanwhile
-                        await self._quiet.make_good(self._feeding.resume)
-                        self._state = "stopping"
+            await tally.wait(lambda: tally.quiet)
+            self.resting = True
+            await self._quiet.make_good(self._feeding.resume)
+            self._state = "stopping"
             return
         loop = asyncio.get_running_loop()
         tally.emptied = loop.time()  # what an earlier run left is fed first
