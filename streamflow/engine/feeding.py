@@ -24,8 +24,8 @@ class Feeding:
     """Feeds a run's pools. The tally counts what feeds as long as it does.
 
     `guarded` is what each task is wrapped in. A `sequential` run has one item in flight: it is fed the next once that
-    has settled. With `behind` sources wait until what is pending has ended, and a new epoch has begun.
-    `ended` is when the last of what feeds had, by the monotonic clock.
+    has settled. With `behind` sources wait until what is pending has ended, and a new epoch has begun. With `renews`
+    further epochs come (`renew`). `ended` is when the last of what feeds had, by the monotonic clock.
     """
 
     pipeline: Pipeline
@@ -36,6 +36,7 @@ class Feeding:
     sequential: bool
     limit: int | None
     behind: bool
+    renews: bool
     intakes: list[Intake] = field(default_factory=list)
     following: Following | None = None
     ended: float | None = None
@@ -83,7 +84,16 @@ class Feeding:
             inputs = inputs.in_hand_of(in_hand)
         stream = source.function(inputs, **self._wanted(source.signature.resources))
         acknowledge = source.acknowledge and partial(source.acknowledge, **self._wanted(source.acknowledges_with))
-        return Intake(source.name, stream, self.shared, limit=self.limit, acknowledge=acknowledge, in_hand=in_hand)
+        return Intake(
+            source.name,
+            stream,
+            self.shared,
+            self._begun,
+            renews=self.renews,
+            limit=self.limit,
+            acknowledge=acknowledge,
+            in_hand=in_hand,
+        )
 
     def _wanted(self, resources: Mapping[str, type[Any]]) -> dict[str, Any]:
         return {name: self.resources[kind] for name, kind in resources.items()}
@@ -103,6 +113,25 @@ class Feeding:
         await tally.wait(lambda: not tally.alive and tally.feeding == len(self.intakes))
         await self.shared.store.renew()
         self._begun.set()
+
+    @property
+    def owes_an_epoch(self) -> bool:
+        """Whether something waits for the next epoch."""
+        return any(intake.puts_off for intake in self.intakes)
+
+    async def renew(self) -> None:
+        """Begin a new epoch, in which what changes is worked on again. To be called at quiet.
+
+        If something is on its way in, nothing happens: what is pending in one epoch must end in it.
+        """
+        is_quiet = not self.shared.tally.alive and not any(intake.is_admitting for intake in self.intakes)
+        if not is_quiet or not self._begun.is_set():
+            return
+        self._begun.clear()
+        await self.shared.store.renew()
+        self._begun.set()
+        for intake in self.intakes:
+            intake.bring_again()
 
     async def resume(self, stage: str) -> None:
         """Feed a stage what is pending in the store."""

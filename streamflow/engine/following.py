@@ -44,6 +44,9 @@ class _File:
     is_told: bool = False
 
 
+PutOff = _File | None
+
+
 class Following:
     """Follows files to their end."""
 
@@ -83,6 +86,8 @@ class Following:
                 if ended:
                     filed = await to_thread.run_sync(self._file, ended)
                     self._files = deque(file for file in self._files if file not in filed)
+                    if len(filed) < len(ended):
+                        self._seen = -1  # no commit tells when a move can be made
 
     async def _ended(self, page: Sequence[_File]) -> set[_File]:
         wanted = {item for file in page for item in file.items}
@@ -153,11 +158,22 @@ class FilesInHand:
 
     def refused(self, error: str) -> None:
         """The record that is next cannot be stored."""
-        file = self._order.popleft()
-        if file is not None:
-            file.reason = file.reason or error
-            file.waiting -= 1
-            self._settle(file)
+        self.failed(self.put_off(), error)
+
+    def put_off(self) -> PutOff:
+        """The record that is next is admitted later. What it came of, for `again` or `failed`."""
+        return self._order.popleft()
+
+    def again(self, put_off: Sequence[PutOff]) -> None:
+        """Records that were put off are the next to be admitted."""
+        self._order.extendleft(reversed(put_off))
+
+    def failed(self, put_off: PutOff, error: str) -> None:
+        """A record that was put off is not admitted any more."""
+        if put_off is not None:
+            put_off.reason = put_off.reason or error
+            put_off.waiting -= 1
+            self._settle(put_off)
 
     def _settle(self, file: _File) -> None:
         if file.is_read and not file.waiting:

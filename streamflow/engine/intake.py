@@ -14,24 +14,32 @@ from operator import attrgetter
 from typing import Any
 
 from streamflow.engine.channel import ChannelClosed
-from streamflow.engine.following import FilesInHand
+from streamflow.engine.following import FilesInHand, PutOff
 from streamflow.engine.shared import Shared
 from streamflow.errors import StageSignatureError, StorageError, WriterStopped, told
 from streamflow.events import RecordRefused
 from streamflow.failpoints import failpoint
+from streamflow.record import Key
 from streamflow.storage.store import Completion, Item, State
 
 _STAGE = attrgetter("stage")
 
 READ_AHEAD = 256
-"""Records of a source that may be read and not yet admitted."""
+"""Records of a source that may be read and not yet admitted, and as many that may be put off."""
+
+_REPLACED = "Another record of the same key came before this one could be worked on."
+_TOO_MANY = "too many records came again with another content before the run was quiet: bring this one again"
 
 
 class Intake:
     """Feeds a run from one source.
 
-    `records` counts what the source gave, `admitted` what was new, `refused` what cannot be stored. `acknowledge` is
-    given the records of each group once they are durable; `in_hand` follows the files that they came from.
+    `records` counts what the source gave, `refused` what cannot be stored. `acknowledge` is given the records of each
+    group once they are durable; `in_hand` follows the files that they came from. Nothing is admitted while `open` is
+    not set.
+
+    Within one epoch a key is admitted once. Where more epochs come (`renews`), a record that says something else than
+    the one that was admitted is put off until `bring_again`, unless one of the same key replaces it before.
     """
 
     def __init__(
@@ -39,17 +47,23 @@ class Intake:
         name: str,
         stream: AsyncGenerator[Any, None],
         shared: Shared,
+        open: asyncio.Event,
         *,
+        renews: bool = False,
         limit: int | None = None,
         acknowledge: Callable[[list[Any]], Awaitable[None]] | None = None,
         in_hand: FilesInHand | None = None,
     ) -> None:
         self.name = name
         self.records = 0
-        self.admitted = 0
         self.refused = 0
+        self.is_admitting = False
         self._stream = stream
         self._shared = shared
+        self._open = open
+        self._renews = renews
+        self._put_off: dict[tuple[type[Any], Key], tuple[Any, PutOff]] = {}
+        self._is_due = False
         self._acknowledge = acknowledge
         self._in_hand = in_hand
         self._limit = limit if limit is not None else float("inf")
@@ -61,8 +75,10 @@ class Intake:
         """Until the source ends: read ahead, and admit what was read."""
         reader = asyncio.create_task(self._read_ahead(), name=f"streamflow source {self.name}")
         try:
-            while not self._ended or self._read:
-                if self._read:
+            while not self._ended or self._read or self._put_off:
+                if self._is_due:
+                    await self._admit_again()
+                elif self._read:
                     group, self._read = self._read, []
                     self.records += len(group)
                     self._moved.set()
@@ -90,6 +106,11 @@ class Intake:
                     self._in_hand.read()
                 await self._admit([record])
                 await settled()
+                while self._put_off:
+                    self._moved.clear()
+                    await self._moved.wait()
+                    await self._admit_again()
+                    await settled()
 
     async def _read_ahead(self) -> None:
         try:
@@ -117,6 +138,23 @@ class Intake:
     def _exited(self, error: SystemExit) -> RuntimeError:
         return RuntimeError(f"the source {self.name!r} called sys.exit({error.code!r})")
 
+    @property
+    def puts_off(self) -> bool:
+        """Whether a record waits for the next epoch."""
+        return bool(self._put_off)
+
+    def bring_again(self) -> None:
+        """A new epoch has begun: admit what was put off."""
+        self._is_due = self.puts_off
+        self._moved.set()
+
+    async def _admit_again(self) -> None:
+        self._is_due = False
+        group, self._put_off = list(self._put_off.values()), {}
+        if self._in_hand is not None:
+            self._in_hand.again([file for _, file in group])
+        await self._admit([record for record, _ in group])
+
     async def _admit(self, records: Sequence[Any]) -> None:
         shared = self._shared
         children: list[Item] = []
@@ -138,35 +176,66 @@ class Intake:
         try:
             if refused is not None:
                 raise refused
-            fresh = await shared.store.commit(Completion(None, State.DONE, children, rows))
+            completion = Completion(None, State.DONE, children, rows, at_odds=[] if self._renews else None)
+            await self._open.wait()
+            self.is_admitting = True
+            try:
+                fresh = await shared.store.commit(completion)
+                shared.tally.alive += len(fresh)
+            finally:
+                self.is_admitting = False
         except WriterStopped:
             raise
         except StorageError as error:
             if len(records) == 1:
-                self._refuse(error)
+                self._refuse(told(error))
                 return
             for record in records:  # one of them is at fault
                 await self._admit([record])
             return
         failpoint("admitted")
         shared.tally.changed = shared.tally.changed or bool(fresh or rows)
-        self.admitted += len(fresh)
-        shared.tally.alive += len(fresh)
+        durable = self._durable(records, completion.at_odds) if completion.at_odds else records
+        if self._in_hand is not None and durable is records:
+            self._in_hand.admitted(records)
         if not shared.tally.alive:
             shared.tally.notify()
-        if self._in_hand is not None:
-            self._in_hand.admitted(records)
-        if self._acknowledge is not None:
-            await self._acknowledge(list(records))
+        if self._acknowledge is not None and durable:
+            await self._acknowledge(list(durable))
         try:
             for stage, several in groupby(fresh, key=_STAGE):
                 await shared.channels[stage].put_all(list(several))
         except ChannelClosed:
             return  # the run stops; what was admitted is pending in the store
 
-    def _refuse(self, error: Exception) -> None:
+    def _durable(self, records: Sequence[Any], at_odds: Sequence[Any]) -> list[Any]:
+        """Put off what is at odds with what this epoch has; the others."""
+        odd = {id(record) for record in at_odds}
+        durable = []
+        for record in records:
+            if id(record) in odd:
+                self._put_one_off(record)
+                continue
+            durable.append(record)
+            if self._in_hand is not None:
+                self._in_hand.admitted([record])
+        return durable
+
+    def _put_one_off(self, record: Any) -> None:
+        place = type(record), self._shared.routes[type(record)].key_of(record)
+        replaced = self._put_off.pop(place, None)
+        if replaced is None and len(self._put_off) >= READ_AHEAD:
+            return self._refuse(_TOO_MANY)
+        if self._in_hand is not None:
+            if replaced is not None:
+                self._in_hand.failed(replaced[1], _REPLACED)
+            self._put_off[place] = record, self._in_hand.put_off()
+        else:
+            self._put_off[place] = record, None
+
+    def _refuse(self, why: str) -> None:
         """One record cannot be stored: the others go on."""
         self.refused += 1
-        self._shared.hook(RecordRefused(self.name, told(error)))
+        self._shared.hook(RecordRefused(self.name, why))
         if self._in_hand is not None:
-            self._in_hand.refused(told(error))
+            self._in_hand.refused(why)

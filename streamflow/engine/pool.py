@@ -23,7 +23,20 @@ from streamflow.engine.held import Held
 from streamflow.engine.shared import Shared, Slot
 from streamflow.engine.stage import Batch, Stage
 from streamflow.engine.stream import Stream
-from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageError, WriterStopped, told
+from streamflow.errors import (
+    BadAnswer,
+    Overloaded,
+    PermanentError,
+    RetryLater,
+    ServiceError,
+    Skip,
+    StageSignatureError,
+    StageTimeout,
+    StorageError,
+    Unreachable,
+    WriterStopped,
+    told,
+)
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.retry import Again, Decision, GiveUp, Stop
 from streamflow.storage.store import Completion, Item, State
@@ -35,6 +48,9 @@ BREATH = 0.005
 
 LOOK = 0.05
 """Seconds between two looks of a worker that gathers a batch whether any more can come."""
+
+_OF_THE_REQUEST = (500, 501)
+"""Statuses by which a server may mean this request; by 502 to 504 it means itself, or what it asks."""
 
 Handle = Callable[[Item, Slot], Awaitable[None]]
 
@@ -275,19 +291,21 @@ class Pool:
         except ChannelClosed:
             return  # the run stops; the children are pending in the store
 
-    async def _failed(self, item: Item, slot: Slot, error: BaseException) -> None:
+    async def _failed(
+        self, item: Item, slot: Slot, error: BaseException, random: Callable[[], float] | None = None
+    ) -> None:
         """Decide what becomes of an item whose attempt failed, and make it so."""
         error = self._meaning(error, slot)
         if not isinstance(error, Exception) or isinstance(error, WriterStopped):
             raise error
-        if trouble(error) is Trouble.FULL:
+        if await self._shared.patience.is_full(error):
             return await self._held.keep(item, slot, error, self.work)
         text = told(error)
         if isinstance(error, Skip):
             await self._settle(item, State.SKIPPED, slot, error=error.reason)
             self._shared.hook(ItemSkipped(self.stage.name, str(item.key), error.reason))
             return
-        match self._decide(error, item):
+        match self._decide(error, item, random):
             case Again(delay, counted):
                 item.attempts += counted
                 self.retries += 1
@@ -303,8 +321,8 @@ class Pool:
             case Stop():
                 self._shared.stop(error)
 
-    def _decide(self, error: Exception, item: Item) -> Decision:
-        return self.stage.retry.decide(error, item.attempts + 1, self._shared.random)
+    def _decide(self, error: Exception, item: Item, random: Callable[[], float] | None = None) -> Decision:
+        return self.stage.retry.decide(error, item.attempts + 1, random or self._shared.random)
 
     async def _die(self, item: Item, slot: Slot, reason: str) -> None:
         await self._settle(item, State.DEAD, slot, error=reason)
@@ -380,7 +398,7 @@ class Pool:
             return None
 
     async def _handle_batch(self, items: list[Item], slot: Slot) -> None:
-        """One attempt at a batch; if it fails whole, its items are tried one by one."""
+        """One attempt at a batch. If it fails whole, its items wait together, or are tried one by one."""
         slot.items = items
         found_full: list[tuple[Item, Exception]] = []
         now = time.time()
@@ -406,10 +424,14 @@ class Pool:
                 error = self._meaning(error, slot)
                 if not isinstance(error, Exception):
                     raise error from None
-                if isinstance(error, Skip) or not isinstance(self._decide(error, items[0]), Stop):
+                if isinstance(error, Skip):
                     await self._one_by_one(items, slot)
-                else:
+                elif isinstance(self._decide(error, items[0]), Stop):
                     self._shared.stop(error)
+                elif self._is_common(error, items):
+                    await self._all_failed(items, slot, error)
+                else:
+                    await self._one_by_one(items, slot)
         else:
             async with asyncio.TaskGroup() as group:
                 for item, outcome in zip(items, outcomes, strict=True):
@@ -420,6 +442,24 @@ class Pool:
             for item, outcome in found_full:  # one by one: each holds the worker
                 await self._failed(item, slot, outcome)
         slot.items = ()
+
+    def _is_common(self, error: Exception, items: Sequence[Item]) -> bool:
+        """Whether all of a batch is to meet its failure alike: a service that is overloaded or away is not to be asked
+        for each item at once. Where one of them may be at fault, that is found out before any is given up."""
+        if isinstance(error, Overloaded | Unreachable | RetryLater):
+            return True
+        if not isinstance(error, ServiceError):
+            return False
+        tells_of_one = isinstance(error, BadAnswer | PermanentError) or error.status in _OF_THE_REQUEST
+        if tells_of_one and not error.outage and not error.wait:
+            return False
+        return all(isinstance(self._decide(error, item), Again) for item in items)
+
+    async def _all_failed(self, items: Sequence[Item], slot: Slot, error: Exception) -> None:
+        draw = self._shared.random()  # one for all: they come back at one time, as a batch
+        async with asyncio.TaskGroup() as group:
+            for item in items:
+                group.create_task(self._failed(item, slot, error, lambda: draw))
 
     async def _one_by_one(self, items: Sequence[Item], slot: Slot) -> None:
         for item in items:

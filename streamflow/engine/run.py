@@ -3,7 +3,8 @@
 Start: open the store, make channels and pools, run alone what was in flight at two unclean ends, feed what an earlier
 run left, start the sources.
 Drain: when sources and feeders have ended and nothing is in flight, finalizers run if something changed. A batch run
-then ends; a daemon goes on, and is quiet after `QUIET` seconds of nothing to do.
+then ends; a daemon goes on, and is quiet after `QUIET` seconds of nothing to do. It then begins a new epoch, in which
+what has changed is worked on again.
 Stop, at the first signal: sources are cancelled, channels refuse, idle workers end, active ones finish what they have
 in hand within the grace period; the rest stays pending. At the second: everything is cancelled at once.
 """
@@ -105,9 +106,9 @@ class Run:
         self._lone = sequential
         self._stop = asyncio.Event()
         self._halt = asyncio.Event()
-        # Held while a run at rest makes good what it owes, and while dead letters are called back into it: what the
-        # former resumes must be none that the latter brings.
-        self.resting = asyncio.Lock()
+        # Whether a run at rest makes good what it owes. No dead letters may be called back into it then: what it
+        # resumes must be none of them. While they are called back it is not at rest.
+        self.resting = False
         self._stopped_by: str | None = None
         self._error: Exception | None = None
         self._started = 0.0
@@ -136,6 +137,7 @@ class Run:
                     self._sequential,
                     self._limit,
                     opened.behind,
+                    renews=self._daemon,
                 )
                 self._hook(RunStarted(self.pipeline.name, str(self._workspace), resumed))
                 if not self._refresh:
@@ -427,20 +429,19 @@ class Run:
         """Run finalizers at quiet; return when a batch run has drained. From then on nothing comes into it."""
         tally = self.tally
         if not self._daemon:
-            while self._state == "running":
-                await tally.wait(lambda: tally.quiet)
-                async with self.resting:
-                    if tally.quiet:  # else dead letters were called back meanwhile
-                        await self._quiet.make_good(self._feeding.resume)
-                        self._state = "stopping"
+            await tally.wait(lambda: tally.quiet)
+            self.resting = True
+            await self._quiet.make_good(self._feeding.resume)
+            self._state = "stopping"
             return
         loop = asyncio.get_running_loop()
         tally.emptied = loop.time()  # what an earlier run left is fed first
         while True:
-            await tally.wait(lambda: tally.changed and not tally.alive)
+            await tally.wait(lambda: (tally.changed or self._feeding.owes_an_epoch) and not tally.alive)
             await asyncio.sleep(tally.emptied + QUIET - loop.time())
             if not tally.alive and loop.time() >= tally.emptied + QUIET:
                 await self._quiet.finish()
+                await self._feeding.renew()
 
     async def _tell_differences(self) -> None:
         """Tell now and then which contents were at odds, so that they do not pile up."""

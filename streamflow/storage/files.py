@@ -35,6 +35,7 @@ from anyio import to_thread
 from streamflow.errors import StreamflowError, UsageError
 from streamflow.failpoints import failpoint
 from streamflow.storage.patience import Patience
+from streamflow.storage.trouble import NO_ROOM
 from streamflow.storage.within import is_symlink_in_the_way, open_within
 
 T = TypeVar("T")
@@ -127,6 +128,10 @@ class FileStore:
             await in_thread(lambda stop: self._begin(target, temporary, stop))
             yield Writing(temporary, "/".join((self.root.name, *parts)))
             await in_thread(lambda stop: _publish(temporary, target, stop))
+        except OSError as error:
+            if error.errno in NO_ROOM and error.filename is None:
+                error.filename = str(temporary)  # a write's error does not say whose disk is full
+            raise
         finally:
             _discard(temporary)
 

@@ -44,7 +44,7 @@ _STREAM = f"{_SETTLE}, emitted = coalesce(emitted, '') WHERE id = ?"
 _ENDED_ALREADY = "SELECT 1 FROM streamflow_items WHERE id = ? AND state <> 'pending'"
 _ADMITTED = "SELECT id, first FROM streamflow_items WHERE id >= ?"
 _ADMITTED_AGAIN = "SELECT 1 FROM streamflow_items WHERE id >= ? AND first IS NOT NULL LIMIT 1"
-_OTHER_CONTENT = "SELECT record FROM streamflow_items WHERE stage = ? AND key = ? AND hash <> ? AND epoch = ?"
+_OTHER_CONTENT = "SELECT record, epoch FROM streamflow_items WHERE stage = ? AND key = ? AND hash <> ?"
 MAX_ERROR = 4000
 """Characters of an error kept in the journal."""
 MERGING = "merging"
@@ -57,7 +57,8 @@ _Row = tuple[Table, Any, tuple[Any, ...]]  # a record, and its values as its tab
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One completion, encoded, and its waiter. `item` is 0 for a source; `settle` goes to the statement `how`."""
+    """One completion, encoded, and its waiter. `item` is 0 for a source; `settle` goes to the statement `how`;
+    `at_odds` is the completion's."""
 
     done: asyncio.Future[list[Item]]
     children: list[_Child]
@@ -65,6 +66,7 @@ class Entry:
     item: int = 0
     how: str = ""
     settle: tuple[Any, ...] = ()
+    at_odds: list[Any] | None = None
 
 
 @dataclass(slots=True)
@@ -103,6 +105,7 @@ class Journal:
             done,
             self._admissions(completion.children) if completion.children else [],
             [self._row(row) for row in completion.rows] if completion.rows else [],
+            at_odds=completion.at_odds,
         )
         if completion.item is not None:
             self._settlement(entry, completion.item, completion)
@@ -177,16 +180,25 @@ class Journal:
                 if values[:2] not in made:
                     known.append((entry, (self._names[child.stage], values[1])))
                 if child.id not in found:
-                    odds += self._at_odds(connection, child, values)
+                    odds += self._at_odds(connection, entry, child, values)
             differences += dict.fromkeys(odds)  # several stages may take it
         return outcomes, known
 
-    def _at_odds(self, connection: sqlite3.Connection, child: Item, values: tuple[Any, ...]) -> Iterator[Difference]:
-        """Whether a record that is no row, and so is merged nowhere, says something else than the epoch's first."""
+    def _at_odds(
+        self, connection: sqlite3.Connection, entry: Entry, child: Item, values: tuple[Any, ...]
+    ) -> Iterator[Difference]:
+        """Whether a record that was not admitted says something else than the one that was.
+
+        One that is no row is merged nowhere: if it is at odds with the epoch's first, that is a difference.
+        """
         kind, _ = self.stages[child.stage]
-        if kind.table is not None:
+        if kind.table is not None and entry.at_odds is None:
             return
-        for (record,) in connection.execute(_OTHER_CONTENT, (*values[:2], values[3], self.epoch.number)):
+        for record, epoch in connection.execute(_OTHER_CONTENT, (*values[:2], values[3])):
+            if entry.at_odds is not None:
+                entry.at_odds.append(child.record)
+            if kind.table is not None or epoch != self.epoch.number:
+                continue
             with suppress(RecordError):  # of another release
                 if fields := kind.at_odds(kind.decode(record.encode()), child.record):
                     yield Difference(kind.name, str(child.key), fields)
@@ -221,6 +233,8 @@ class Journal:
                 merged, conflicts = table.type.replaced(old, row), ()
             if conflicts:
                 differences.append(Difference(table.type.name, str(table.type.key_of(row)), conflicts))
+                if entry.at_odds is not None:
+                    entry.at_odds.append(row)
             if merged != old or not is_of_this_epoch:
                 # Also when nothing differs: this epoch has said so, and a different content after it is at odds.
                 connection.execute(table.update, (*table.values(merged), stamp, *key))

@@ -76,11 +76,11 @@ class MemoryStore:
                 self._ended[item.stage][completion.state] += 1
                 if completion.state is State.DEAD:
                     self.dead.append((item, completion.error or ""))
-        fresh = self._admit(completion.children)
+        fresh = self._admit(completion.children, completion.at_odds)
         self._changed = self._changed or bool(item is not None or puts or fresh)
         return fresh
 
-    def _admit(self, children: Sequence[Item]) -> list[Item]:
+    def _admit(self, children: Sequence[Item], at_odds: list[Any] | None = None) -> list[Item]:
         fresh = []
         odds: list[Difference] = []
         for child in children:
@@ -88,6 +88,8 @@ class MemoryStore:
                 fresh.append(child)
             else:
                 odds += self._at_odds(child)
+                if at_odds is not None and self._live[child.stage][child.key].record != child.record:
+                    at_odds.append(child.record)
         self._differences += dict.fromkeys(odds)  # several stages may take it
         return fresh
 

@@ -16,7 +16,7 @@ from typing import TypeVar
 from streamflow.deadline import suspended
 from streamflow.errors import told
 from streamflow.events import Hook, StorageBlocked, StorageResumed
-from streamflow.storage.trouble import MAYBE_FULL, PASSING, Trouble, diagnose, has_room, trouble
+from streamflow.storage.trouble import MAYBE_FULL, PASSING, Trouble, diagnose, has_room, lacks_room, trouble
 
 T = TypeVar("T")
 
@@ -67,6 +67,10 @@ class Patience:
                     if await self._passing(error) is None or _is_set(over):
                         raise
         raise AssertionError("counting has no end")
+
+    async def is_full(self, error: BaseException) -> bool:
+        """Whether an error tells of a full disk, and that is the workspace's, not another."""
+        return trouble(error) is Trouble.FULL and await asyncio.to_thread(lacks_room, error, self.folder)
 
     async def _passing(self, error: Exception) -> Trouble | None:
         """The trouble that an error tells of, if it passes by itself."""

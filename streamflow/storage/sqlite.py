@@ -192,6 +192,8 @@ class SqliteStore:
         elif is_wanted:
             await connection.execute(TRANSACTION, (self._begin_epoch(journal),))
             changed = changed or self._refresh
+        behind = is_wanted and bool(pending)
+        self._refresh = self._refresh and behind  # else it has begun: epochs after it are none
         await connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._busy_timeout, _SLICE))}")
         self._writer = Writer(connection, journal, owes_change=not changed, patience=self._patience)
         self._takers, self._unfilled, self._stale = takers, list(takers.unfilled), stale
@@ -205,7 +207,7 @@ class SqliteStore:
             verdict.in_flight,
             suspects,
             verdict.set_aside,
-            behind=is_wanted and bool(pending),
+            behind=behind,
             lacking=takers.lacking,
         )
 
@@ -230,6 +232,7 @@ class SqliteStore:
         journal.epoch = await self._writer.transact(
             partial(begin_epoch, journal=journal, refresh=self._refresh), is_seen=False
         )
+        self._refresh = False
 
     async def catch_up(self, stage: str) -> CaughtUp:
         caught = CaughtUp()

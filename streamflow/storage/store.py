@@ -57,7 +57,8 @@ class Completion:
     """What one attempt, or one source, hands to the store.
 
     `item` is None for records from a source. `state` is PENDING for a retry, then `due` says when (seconds since the
-    epoch), and for a chunk of a streaming stage. `rows` go to the tables of their types.
+    epoch), and for a chunk of a streaming stage. `rows` go to the tables of their types. To `at_odds`, where it is
+    given, the store adds the records of which it keeps another content until the next epoch.
     """
 
     item: Item | None
@@ -67,6 +68,7 @@ class Completion:
     error: str | None = None
     due: float | None = None
     ended: float = 0.0
+    at_odds: list[Any] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,7 +179,10 @@ class Store(Protocol):
         """
 
     async def renew(self) -> None:
-        """Begin the epoch that `open` could not begin. To be called when nothing is pending."""
+        """Begin the epoch that `open` could not begin, or the next one, which is no refresh.
+
+        To be called when nothing is pending. It retracts nothing: what a source brought once stays.
+        """
 
     def finish(self, item: Item, child: Item | None) -> bool | None:
         """The ready path of `commit`: an item is done, without rows and with at most one child.

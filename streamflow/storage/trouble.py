@@ -15,7 +15,7 @@ import tempfile
 from enum import StrEnum
 from pathlib import Path
 
-_NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
+NO_ROOM = {errno.ENOSPC, errno.EDQUOT}
 _PROBE = 2**20
 """Bytes that must be writable for a folder to have room: more than SQLite asks for at once beside its pages."""
 
@@ -63,7 +63,7 @@ def trouble(error: BaseException) -> Trouble | None:
     """
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, OSError) and cause.errno in _NO_ROOM:
+        if isinstance(cause, OSError) and cause.errno in NO_ROOM:
             return Trouble.FULL
         cause = cause.__cause__
     if not isinstance(error, sqlite3.Error):
@@ -93,8 +93,22 @@ def has_room(folder: Path) -> bool:
                 left -= probe.write(bytes(left))
             os.fsync(probe.fileno())
     except OSError as error:
-        return error.errno not in _NO_ROOM
+        return error.errno not in NO_ROOM
     return True
+
+
+def lacks_room(error: BaseException, folder: Path) -> bool:
+    """Whether the full disk that an error tells of is the one of a folder. Blocks.
+
+    It is if the error names a file of the folder: there may be room for a small file, and none for that one.
+    """
+    cause: BaseException | None = error
+    while cause is not None:
+        name = cause.filename if isinstance(cause, OSError) else None
+        if isinstance(name, str | bytes) and Path(os.fsdecode(name)).absolute().is_relative_to(folder.absolute()):
+            return True
+        cause = cause.__cause__
+    return not has_room(folder)
 
 
 def advice(found: Trouble | None, workspace: Path) -> str:

@@ -7,7 +7,18 @@ import pytest
 
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Batch, Stage
-from streamflow.errors import CredentialsRefused, Reject, Skip
+from streamflow.errors import (
+    BadAnswer,
+    CredentialsRefused,
+    Overloaded,
+    PermanentError,
+    Reject,
+    RetryLater,
+    ServiceError,
+    Skip,
+    TransientError,
+    Unreachable,
+)
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.retry import Retry
 from streamflow.record import record
@@ -118,6 +129,71 @@ def test_a_batch_that_fails_whole_is_tried_one_by_one_without_an_attempt() -> No
     assert values(played) == [0, 1, 3]
     (died,) = played.told(ItemDied)
     assert (died.key, died.attempts) == ("2", 1)
+
+
+def failing(*errors: Exception) -> tuple[Stage, list[tuple[float, int]]]:
+    """A batch stage whose first calls fail so, whoever is in them, and its calls: when, and of how many items."""
+    calls: list[tuple[float, int]] = []
+
+    async def work(group: list[Number]) -> list[Result]:
+        calls.append((asyncio.get_running_loop().time(), len(group)))
+        if len(calls) <= len(errors):
+            raise errors[len(calls) - 1]
+        return [Result(each.n, len(group)) for each in group]
+
+    return Stage(work, batch=Batch(20, max_wait=1), retry=Retry(attempts=3, base=8.0)), calls
+
+
+def marked(error: ServiceError, *, outage: bool = False, wait: float = 0.0) -> ServiceError:
+    error.outage, error.wait = outage, wait
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "earliest"),
+    [
+        (Overloaded("busy", status=429, retry_after=60.0), 60.0),
+        (Unreachable("no answer"), 0.0),
+        (TransientError("bad gateway", status=502), 0.0),
+        (marked(TransientError("broken", status=500), outage=True), 0.0),
+        (marked(BadAnswer("half a body"), wait=30.0), 30.0),
+        (RetryLater("not yet", delay=90.0), 90.0),
+    ],
+)
+def test_what_no_single_item_is_at_fault_for_is_tried_again_together_when_it_may_be(
+    error: Exception, earliest: float
+) -> None:
+    stage, calls = failing(error)
+    played = play_virtual(flow(stage, count=20))
+    assert [size for _, size in calls] == [20, 20], "no call for each item"
+    assert calls[1][0] - calls[0][0] >= earliest
+    assert {event.attempt for event in played.told(ItemRetried)} == {0 if getattr(error, "outage", False) else 1}
+    assert len(values(played)) == 20
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TransientError("broken", status=500), BadAnswer("half a body"), PermanentError("what?", status=400), ValueError()],
+)
+def test_where_one_item_may_be_at_fault_they_are_tried_one_by_one_at_once(error: Exception) -> None:
+    stage, calls = failing(error)
+    played = play_virtual(flow(stage, count=20))
+    assert [size for _, size in calls] == [20, *[1] * 20]
+    assert played.told(ItemRetried) == []
+
+
+def test_before_items_are_given_up_each_is_tried_alone_if_one_of_them_may_be_at_fault() -> None:
+    stage, calls = failing(*[TransientError("bad gateway", status=502)] * 3)
+    played = play_virtual(flow(stage, count=20))
+    assert [size for _, size in calls] == [20, 20, 20, *[1] * 20]
+    assert played.summary.dead == 0
+
+
+def test_an_overload_that_lasts_is_no_fault_of_single_items() -> None:
+    stage, calls = failing(*[Overloaded("busy", status=503)] * 3)
+    played = play_virtual(flow(stage, count=20))
+    assert [size for _, size in calls] == [20, 20, 20]
+    assert played.summary.dead == 20
 
 
 def test_a_batch_that_times_out_is_tried_one_by_one() -> None:

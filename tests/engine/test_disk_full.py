@@ -17,13 +17,14 @@ from streamflow.events import StorageBlocked, StorageResumed
 from streamflow.storage.patience import Patience
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Counts
-from tests.engine.flows import ONCE, Number, Played, Result, flow, play, until, values
+from tests.engine.flows import AT_ONCE, ONCE, Number, Played, Result, flow, play, until, values
 
 pytestmark = pytest.mark.asyncio
 
 
-def full() -> OSError:
-    return OSError(errno.ENOSPC, "No space left on device")
+def full(folder: Path) -> OSError:
+    """What writing a file too large for the disk of a folder meets."""
+    return OSError(errno.ENOSPC, "No space left on device", str(folder / "files" / "large"))
 
 
 def seen(run: Run) -> set[str]:
@@ -34,13 +35,14 @@ def seen(run: Run) -> set[str]:
 class Attempts:
     """Every third item finds the disk full twice before it fits."""
 
-    def __init__(self) -> None:
+    def __init__(self, folder: Path) -> None:
         self.of: Counter[int] = Counter()
+        self.folder = folder
 
     def check(self, n: int) -> None:
         self.of[n] += 1
         if n % 3 == 0 and self.of[n] < 3:
-            raise full()
+            raise full(self.folder)
 
 
 def plain(attempts: Attempts) -> Stage:
@@ -115,7 +117,7 @@ async def run(folder: Path, stage: Stage, **options: Any) -> Played:
 async def test_an_item_that_finds_the_disk_full_is_tried_again_and_none_of_it_counts(
     tmp_path: Path, make: Callable[[Attempts], Stage]
 ) -> None:
-    attempts = Attempts()
+    attempts = Attempts(tmp_path)
     played = await run(tmp_path, make(attempts))
     assert values(played) == list(range(10))
     figures = played.summary.stages["work"]
@@ -125,14 +127,34 @@ async def test_an_item_that_finds_the_disk_full_is_tried_again_and_none_of_it_co
     assert {type(event) for event in told} == {StorageBlocked, StorageResumed}
 
 
+async def test_another_disk_that_is_full_is_the_item_s_trouble(tmp_path: Path) -> None:
+    """Nobody makes room there for our sake: a worker and the run would be held up for ever."""
+    workspace, elsewhere = tmp_path / "ws", tmp_path / "elsewhere"
+    workspace.mkdir()
+
+    async def work(number: Number) -> Result:
+        if number.n == 3:
+            raise full(elsewhere)
+        return Result(number.n)
+
+    async def works(numbers: list[Number]) -> list[Result]:
+        return [await work(number) for number in numbers]
+
+    for stage in (Stage(work, retry=AT_ONCE), Stage(works, name="work", retry=AT_ONCE, batch=Batch(4, 0.01))):
+        played = await play(flow(stage), storage_patience=Patience(workspace, first=3600.0))
+        figures = played.summary.stages["work"]
+        assert (figures.done, figures.dead, figures.retries) == (9, 1, 2)
+        assert "No space left" in played.store.dead[0][1]  # type: ignore[attr-defined]
+
+
 async def test_a_sequential_run_waits_too(tmp_path: Path) -> None:
-    attempts = Attempts()
+    attempts = Attempts(tmp_path)
     played = await play(flow(plain(attempts), count=4), sequential=True, storage_patience=Patience(tmp_path, first=0.0))
     assert values(played) == [0, 1, 2, 3]
 
 
 async def test_another_failure_after_it_counts_as_any(tmp_path: Path) -> None:
-    errors = iter([full(), full(), ValueError("it was never good")])
+    errors = iter([full(tmp_path), full(tmp_path), ValueError("it was never good")])
 
     async def work(number: Number) -> Result:
         raise next(errors)
@@ -148,15 +170,15 @@ async def test_a_finalizer_that_finds_the_disk_full_runs_again(tmp_path: Path) -
     async def build() -> None:
         calls.append("called")
         if len(calls) < 3:
-            raise full()
+            raise full(tmp_path)
 
-    await run(tmp_path, plain(Attempts()), finalizers=[build])
+    await run(tmp_path, plain(Attempts(tmp_path)), finalizers=[build])
     assert len(calls) == 3
 
 
 async def test_a_stop_does_not_wait_for_room(tmp_path: Path) -> None:
     async def work(number: Number) -> Result:
-        raise full()
+        raise full(tmp_path)
 
     async def stop(run: Run) -> None:
         await until(lambda: "disk full" in seen(run))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -198,6 +199,25 @@ async def test_who_looks_while_another_does_waits_for_what_that_one_files(tmp_pa
     await followed.look()
     assert (tmp_path / "failed" / "empty.txt").exists()
     await looking
+
+
+@pytest.mark.asyncio
+async def test_a_move_that_failed_is_tried_again_though_nothing_is_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, real, failed = tmp_path / "in", Filing.move, []
+    write(folder, good="a")
+
+    def move(self: Filing, found: FoundFile, reason: str | None) -> None:
+        if len(failed) < 3:
+            failed.append(found.path.name)
+            raise OSError(errno.ENOSPC, "No space left on device")
+        real(self, found, reason)
+
+    monkeypatch.setattr(Filing, "move", move)
+    done = {"processed/good.txt"}
+    await watch(folder, SqliteStore(tmp_path / "streamflow.db"), Work(), lambda: tree(folder) == done)
+    assert len(failed) == 3
 
 
 @pytest.mark.asyncio

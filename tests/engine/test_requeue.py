@@ -159,6 +159,50 @@ async def test_an_item_that_dies_again_meanwhile_stays_dead(tmp_path: Path, monk
     assert states(tmp_path) == {"done": 1, "dead": 5}
 
 
+async def test_a_run_that_makes_good_what_it_owes_says_so_at_once(tmp_path: Path) -> None:
+    """It may take hours; who waited for it would be told that the process does not answer."""
+    work, store, told = Work(), database(tmp_path), []
+    finalizing, go = asyncio.Event(), asyncio.Event()
+
+    async def note() -> None:
+        finalizing.set()
+        await go.wait()
+
+    async def beside(run: Run) -> None:
+        await finalizing.wait()
+        assert run.state == "running"
+        with pytest.raises(UsageError, match="makes good what it owes"):
+            await retried(run, store)
+        told.append("at once")
+        go.set()
+
+    work.end.set()
+    await play(flow(work.stage(), sources=[source_of(Number(-1))], finalizers=[note]), store, watch=beside)
+    assert told == ["at once"]
+
+
+async def test_one_call_at_a_time_brings_them_back(tmp_path: Path) -> None:
+    work, store, told = Work(), database(tmp_path), []
+
+    async def beside(run: Run) -> None:
+        await until(lambda: bool(run.pools) and run.pools["work"].dead == COUNT)
+        work.mended = True
+        answers = Answers(run, store, Registry())
+        first = asyncio.create_task(answers(Retry(selection=ALL)))
+        await asyncio.sleep(0)
+        with pytest.raises(UsageError, match="Another `retry`"):
+            await answers(Retry(selection=ALL))
+        assert await first == Requeued({"work": COUNT})
+        assert await answers(Retry(selection=ALL)) == Requeued({})
+        told.append("all")
+        work.end.set()
+
+    given = source_of(*(Number(n) for n in (-1, *range(COUNT))))
+    await play(flow(work.stage(workers=4, capacity=8), sources=[given]), store, watch=beside)
+    assert told == ["all"]
+    assert states(tmp_path) == {"done": COUNT + 1}
+
+
 async def test_only_a_run_that_is_on_takes_them_and_only_of_its_stages(tmp_path: Path) -> None:
     work, store = Work(), database(tmp_path)
 

@@ -320,6 +320,15 @@ async def test_a_full_disk_is_waited_out_and_leaves_nothing_half_written(
 
 
 @pytest.mark.asyncio
+async def test_a_file_that_is_too_large_for_the_disk_is_named(tmp_path: Path) -> None:
+    """By that it is known whose disk is full, though there is room for smaller ones."""
+    with pytest.raises(OSError, match="No space left") as raised:
+        async with FileStore(tmp_path / "files").writing("a"):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    assert Path(raised.value.filename).parent == tmp_path / "files"
+
+
+@pytest.mark.asyncio
 async def test_whoever_is_cancelled_twice_still_waits_for_the_thread() -> None:
     """A run cancels its workers more than once, and what they have in a thread must not outlive it."""
     begun, let_go = threading.Event(), threading.Event()

@@ -367,6 +367,27 @@ async def test_another_content_of_a_record_that_is_no_row_is_reported_once(make:
         assert [found.fields for found in store.differences()] == [("text",)]
 
 
+async def test_who_brings_another_content_is_told_until_the_next_epoch(make: MakeStore) -> None:
+    async def brought(store: Store, text: str) -> tuple[Sequence[Item], set[str]]:
+        at_odds: list[Passing] = []
+        children = [Item(stage, Passing("a", text), "a") for stage in ("read", "rate")]
+        fresh = await store.commit(Completion(None, State.DONE, children, at_odds=at_odds))
+        return fresh, {each.text for each in at_odds}
+
+    async with opened(make(), passing("read", "rate")) as store:
+        first, at_odds = await brought(store, "one")
+        assert len(first) == 2
+        assert not at_odds
+        assert await brought(store, "one") == ([], set())
+        assert await brought(store, "two") == ([], {"two"})
+        for each in first:
+            await settle(store, each)
+        await store.renew()
+        again, at_odds = await brought(store, "two")
+        assert len(again) == 2
+        assert not at_odds
+
+
 async def test_another_content_in_a_later_epoch_is_no_difference(tmp_path: Path) -> None:
     def store() -> SqliteStore:
         return SqliteStore(tmp_path / "streamflow.db", synchronous="NORMAL")

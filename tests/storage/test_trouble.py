@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from streamflow.storage.trouble import PASSING, Trouble, advice, diagnose, has_room, trouble
+from streamflow.storage.trouble import PASSING, Trouble, advice, diagnose, has_room, lacks_room, trouble
 
 CODES = [
     ("SQLITE_FULL", Trouble.FULL),
@@ -154,6 +154,17 @@ def test_a_folder_that_cannot_be_tried_is_not_taken_for_a_full_one(tmp_path: Pat
     assert has_room(tmp_path)
     assert has_room(tmp_path / "missing")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_full_disk_is_the_folder_s_if_a_file_of_it_could_not_be_written(tmp_path: Path) -> None:
+    workspace = tmp_path / "ws"
+    workspace.mkdir()
+    lines = [("ws/files/large", True), ("elsewhere/large", False), (None, False)]
+    for name, expected in lines:
+        error = OSError(errno.ENOSPC, "No space left on device", name and str(tmp_path / name))
+        wrapped = ValueError("could not be kept")
+        wrapped.__cause__ = error
+        assert [lacks_room(each, workspace) for each in (error, wrapped)] == [expected] * 2
 
 
 @pytest.mark.parametrize("found", [*Trouble, None])

@@ -74,6 +74,7 @@ class Answers:
         self._limits = limits
         self._since = time.time()
         self._started = time.monotonic()
+        self._requeueing = False
         self._observer = Observer(run, limits, self._started)
         self.pulse = Pulse(run, store, lambda: self._observer.look(time.monotonic()))
 
@@ -160,12 +161,19 @@ class Answers:
     async def _retry(self, selection: Selection) -> Requeued:
         if selection.stage is not None:
             self._pool(selection.stage)
-        async with self._run.resting:
-            return await self._requeue(selection)
-
-    async def _requeue(self, selection: Selection) -> Requeued:
         self._check_running()
-        return Requeued(await requeue(selection, self._store, self._run.pools, self._run.tally))
+        if self._run.resting:
+            raise UsageError(
+                "The run has worked on all that it was given, and makes good what it owes: stages that are new, "
+                "records that nothing emits any more, finalizers. Ask again once it has ended."
+            )
+        if self._requeueing:
+            raise UsageError("Another `retry` is still at work in this run. Ask again later.")
+        self._requeueing = True
+        try:
+            return Requeued(await requeue(selection, self._store, self._run.pools, self._run.tally))
+        finally:
+            self._requeueing = False
 
     def _pool(self, stage: str) -> Pool:
         """Raises UsageError where there is no such stage, or it takes nothing more or nothing yet."""

@@ -1,12 +1,14 @@
 """Serving a control socket: one request and one answer for each connection.
 
 Nobody can hold up the run or fill its memory: requests are bounded in size and in time, connections in number, and
-another user's are refused.
+another user's are refused. Who has gone takes up no connection, and who would wait for long is told so. What was begun
+for them goes on: a change that stops half-way would be worse than one that nobody waits for.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -19,6 +21,10 @@ from streamflow.errors import ControlError, UsageError, told
 
 PATIENCE = 5.0
 """Seconds that a request may take to come, and that its answer may take to be taken."""
+LONGEST = 50.0
+"""Seconds that an answer may take to be found."""
+LOOK = 0.5
+"""Seconds between two looks whether who asked is still there."""
 MOST = 16
 """Connections at once."""
 _OUT_OF_DESCRIPTORS = 1.0
@@ -43,7 +49,7 @@ async def serve(listener: socket.socket, answer: Answer) -> None:
             elif is_stranger(connection):
                 _dismiss(connection, "only the user who started the process may ask it")
             else:
-                talk = group.create_task(_talk(connection, answer), name="streamflow control talk")
+                talk = group.create_task(_talk(connection, answer, group), name="streamflow control talk")
                 talks.add(talk)
                 talk.add_done_callback(talks.discard)
 
@@ -54,14 +60,35 @@ def _dismiss(connection: socket.socket, why: str) -> None:
         connection.send(encode_error(why))
 
 
-async def _talk(connection: socket.socket, answer: Answer) -> None:
+async def _talk(connection: socket.socket, answer: Answer, group: asyncio.TaskGroup) -> None:
     with connection, suppress(OSError):  # TimeoutError is one too: the other side is slow, or gone
         connection.setblocking(False)
         async with asyncio.timeout(PATIENCE):
             line = await _read_line(connection)
-        answered = await _answered(line, answer)
+        answering = group.create_task(_answered(line, answer), name="streamflow control answer")
+        answered = await _while_there(connection, answering)
         async with asyncio.timeout(PATIENCE):
             await asyncio.get_running_loop().sock_sendall(connection, answered)
+
+
+async def _while_there(connection: socket.socket, answering: asyncio.Task[bytes]) -> bytes:
+    """The answer, or that it takes too long. Raises BrokenPipeError once the other side has gone."""
+    until = asyncio.get_running_loop().time() + LONGEST
+    while not (await asyncio.wait((answering,), timeout=LOOK))[0]:
+        if _has_gone(connection):
+            raise BrokenPipeError
+        if asyncio.get_running_loop().time() >= until:
+            return encode_error(
+                f"it takes longer than {LONGEST:g} s, and goes on: `streamflow status` shows what comes"
+            )
+    return answering.result()
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    """Whether the other side is closed: one that only says no more still listens."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return bool(poll.poll(0))
 
 
 async def _read_line(connection: socket.socket) -> bytes:

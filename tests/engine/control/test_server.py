@@ -182,6 +182,35 @@ async def test_more_than_so_many_at_once_are_sent_away_and_the_others_served(tmp
         assert await asked(tmp_path) == Done(True)
 
 
+async def test_who_has_gone_takes_no_place_and_who_stays_is_told_that_it_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was begun for those who have gone goes on to its end."""
+    go, ended = asyncio.Event(), []
+
+    async def slowly(request: AnyRequest) -> msgspec.Struct:
+        if isinstance(request, Status):
+            return Done(False)
+        await go.wait()
+        ended.append(request)
+        return Done(True)
+
+    monkeypatch.setattr(server, "LOOK", 0.01)
+    async with served(tmp_path, slowly), asyncio.timeout(ENOUGH):
+        for _ in range(MOST):
+            _, writer = await asyncio.open_unix_connection(str(tmp_path / NAME))
+            writer.write(encode_request(Drain()))
+            await writer.drain()
+            writer.close()
+        await until(lambda: _talks() == MOST)
+        await until(lambda: _talks() == 0)
+        assert await asyncio.to_thread(ask, tmp_path, Status(), Done, timeout=ENOUGH) == Done(False)
+        monkeypatch.setattr(server, "LONGEST", 0.05)
+        assert b"takes longer than 0.05 s" in await told(tmp_path, encode_request(Drain()), closes=True)
+        go.set()
+        await until(lambda: len(ended) == MOST + 1)
+
+
 @pytest.mark.parametrize(
     ("error", "words"),
     [
