@@ -154,10 +154,12 @@ class Feeder:
     async def _fetch(self, now: float) -> None:
         """Put due items that wait in the store only."""
         # Rows of items in memory are due there too: ask for enough to see past them. The page tells how things stood
-        # when it was read: an item that was in memory at any time since then may have ended meanwhile.
+        # when it was read: an item that was in memory at any time since then may have ended meanwhile. What is due
+        # within the next second comes with the next look: late rather than early, because a service may have named
+        # that time.
         self._touched = touched = set(self._in_memory)
         limit = PAGE + len(touched)
-        page = await self._store.due(self._stage, until=now + self._ahead + 1.0, limit=limit)
+        page = await self._store.due(self._stage, until=now + self._ahead, limit=limit)
         self._touched = None
         outside = [item for item in page if item.id not in touched and not self._is_to_be_resumed(item.id)]
         for item in outside:
