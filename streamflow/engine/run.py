@@ -196,6 +196,11 @@ class Run:
         return self._state
 
     @property
+    def patience(self) -> Patience:
+        """What it has for its storage."""
+        return self._patience
+
+    @property
     def sequential(self) -> bool:
         return self._sequential
 

@@ -35,9 +35,14 @@ class Patience:
         self._since = 0.0
 
     @property
-    def reason(self) -> str | None:
+    def reason(self) -> Trouble | None:
         """What is waited for now, None where nothing is."""
         return self._waiting[0] if self._waiting else None
+
+    @property
+    def waited(self) -> float:
+        """For how many seconds something has been waited for, without a break."""
+        return asyncio.get_running_loop().time() - self._since if self._waiting else 0.0
 
     async def persist(
         self, work: Callable[[], Awaitable[T]], *, costly: bool = False, over: asyncio.Event | None = None

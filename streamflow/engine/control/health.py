@@ -7,6 +7,7 @@ from collections.abc import Callable
 
 from streamflow.engine.run import Run
 from streamflow.storage.store import Store
+from streamflow.storage.trouble import remedy
 
 EVERY = 1.0
 """Seconds between two looks."""
@@ -14,7 +15,7 @@ HELD_UP = 5.0
 """Seconds for which the loop may be held up. It is told for a minute: whoever asks can ask only when it is over."""
 _TOLD_FOR = 60.0
 NOTHING_SAVED = 15.0
-"""Seconds for which workers may wait for a commit without there being one."""
+"""Seconds for which workers may wait for a commit without there being one, and anybody for the disk or the database."""
 
 
 class Pulse:
@@ -52,7 +53,13 @@ class Pulse:
             if slot.told_stuck
         ]
         self._look_at_the_writer(now)
-        if now - self._saved_at > NOTHING_SAVED:
+        patience = self._run.patience
+        if patience.reason is not None and patience.waited > NOTHING_SAVED:
+            found.append(
+                f"{patience.reason} for {patience.waited:.0f} s, and what is to be kept waits for it: "
+                f"{remedy(patience.reason, patience.folder)}"
+            )
+        elif now - self._saved_at > NOTHING_SAVED:
             found.append(
                 f"nothing could be saved for {now - self._saved_at:.0f} s: is the disk full, or the database locked?"
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ from streamflow.engine.stage import Stage
 from streamflow.engine.watchdog import STUCK_AFTER
 from streamflow.limits.registry import Registry
 from streamflow.storage.memory import MemoryStore
+from streamflow.storage.patience import LONGEST, Patience
 from streamflow.storage.store import Completion, Item
 from tests.engine.flows import ONCE, Number, Result, flow, play_virtual, until
 
@@ -104,6 +106,47 @@ def test_a_store_that_commits_nothing_is_told_until_it_does() -> None:
 
     store, told = Blocked(), list[str]()
     play_virtual(flow(Stage(work, workers=1)), store, watch=beside)
+    assert told
+
+
+class Full(MemoryStore):
+    """A store that finds no room for what sources bring until there is."""
+
+    def __init__(self, patience: Patience) -> None:
+        super().__init__()
+        self.patience = patience
+        self.has_room = False
+
+    async def commit(self, completion: Completion) -> Sequence[Item]:
+        return await self.patience.persist(lambda: self._try(completion))
+
+    async def _try(self, completion: Completion) -> Sequence[Item]:
+        if not self.has_room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return await super().commit(completion)
+
+
+def test_a_full_disk_is_told_though_all_workers_are_idle() -> None:
+    async def work(number: Number) -> Result:
+        await asyncio.sleep(10)
+        return Result(number.n)
+
+    async def beside(run: Run) -> None:
+        pulse = Pulse(run, store)
+        await asyncio.sleep(NOTHING_SAVED - EVERY)
+        assert pulse.troubles() == []
+        await asyncio.sleep(2 * EVERY)
+        (trouble,) = pulse.troubles()
+        assert trouble.startswith("disk full for 16 s")
+        assert "make room on the disk of ws" in trouble
+        store.has_room = True
+        await asyncio.sleep(LONGEST)
+        assert pulse.troubles() == []
+        told.append(trouble)
+
+    patience = Patience(Path("ws"))
+    store, told = Full(patience), list[str]()
+    play_virtual(flow(Stage(work, workers=1)), store, watch=beside, storage_patience=patience)
     assert told
 
 
