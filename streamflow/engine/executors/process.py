@@ -8,6 +8,7 @@ started.
 
 from __future__ import annotations
 
+import math
 import os
 import pickle
 import resource
@@ -21,6 +22,7 @@ from typing import Any
 import anyio
 import anyio.to_process
 
+from streamflow.deadline import NEVER, current
 from streamflow.engine.context import WorkerContext
 from streamflow.engine.executors.group import lead
 from streamflow.engine.stage import Stage
@@ -32,10 +34,11 @@ async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[
     """Run the stage's function in at most `stage.workers` processes; resources are opened once in each."""
     limiter = anyio.CapacityLimiter(stage.workers)
     wanted = dict(stage.signature.resources)
-    memory, seconds, engine = stage.memory, max(1, int(stage.timeout)), os.getpid()
+    memory, engine = stage.memory, os.getpid()
     file = _hide_main()
 
     async def call(record: Any) -> Any:
+        seconds = _processor_seconds(stage)
         try:
             value, error = await anyio.to_process.run_sync(
                 _work,
@@ -61,6 +64,13 @@ async def in_processes(stage: Stage, workspace: Path) -> AsyncIterator[Callable[
     finally:
         if file is not None:
             sys.modules["__main__"].__file__ = file
+
+
+def _processor_seconds(stage: Stage) -> int:
+    """As many as the attempt may last: the stage's timeout may have changed since it was opened."""
+    deadline = current.get()
+    left = deadline.at - deadline.clock() if deadline is not None and deadline.at < NEVER else stage.timeout
+    return max(1, math.ceil(left))
 
 
 def _hide_main() -> str | None:

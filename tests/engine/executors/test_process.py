@@ -7,8 +7,9 @@ import os
 import select
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,11 @@ from streamflow.engine.stage import Batch, Stage
 from streamflow.errors import NotFound, Overloaded, Reject, RetryLater, Skip
 from streamflow.events import ItemDied, ItemRetried
 from streamflow.limits.retry import Retry
+from streamflow.sources.files import Inputs
 from tests.conftest import children
 from tests.engine.executors import talks, work
 from tests.engine.executors.work import Job, Seen
-from tests.engine.flows import ONCE, Played, flow, play, source_of
+from tests.engine.flows import ONCE, Played, flow, play, source_of, until
 
 TWICE = Retry(attempts=2, base=0, cap=0)
 linux = pytest.mark.skipif(sys.platform != "linux", reason="processes that are not ours are followed by descriptors")
@@ -165,6 +167,27 @@ async def test_one_that_computes_for_ever_costs_only_its_item() -> None:
     (died,) = played.told(ItemDied)
     assert died.key == "2"
     assert died.error.startswith(("StageTimeout", "WorkerDied"))
+
+
+@pytest.mark.asyncio
+async def test_a_timeout_that_changes_in_a_run_changes_the_processor_time_too() -> None:
+    changed = asyncio.Event()
+
+    async def jobs(inputs: Inputs) -> AsyncIterator[Job]:
+        yield Job(0)
+        await changed.wait()
+        yield Job(1)
+
+    async def change(run: Run) -> None:
+        await until(lambda: bool(run.pools) and run.pools["allowed"].done == 1)
+        pool = run.pools["allowed"]
+        pool.retune(replace(pool.stage, timeout=500))
+        changed.set()
+
+    played = await play(flow(stage(work.allowed, timeout=20), sources=[jobs]), watch=change, patience=60)
+    first, second = (int(row.text) for row in rows(played))
+    assert 18 <= first <= 22
+    assert 498 <= second <= 502
 
 
 @pytest.mark.asyncio

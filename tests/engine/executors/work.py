@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -33,6 +34,13 @@ class Seen:
     pid: int = 0
     thread: int = 0
     text: str = ""
+
+
+def allowed(job: Job) -> Seen:
+    """How many seconds of processor time its worker is still allowed."""
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    left = resource.getrlimit(resource.RLIMIT_CPU)[0] - used.ru_utime - used.ru_stime
+    return Seen(job.n, text=f"{left:.0f}")
 
 
 class Unpicklable(Exception):
