@@ -16,41 +16,21 @@ from typing import Any
 
 from streamflow import in_hand
 from streamflow.deadline import NEVER, current
+from streamflow.engine.batches import Batches
 from streamflow.engine.channel import ChannelClosed, QueueFull
 from streamflow.engine.executors import Call
 from streamflow.engine.feeder import Feeder
 from streamflow.engine.held import Held
 from streamflow.engine.shared import Shared, Slot
-from streamflow.engine.stage import Batch, Stage
+from streamflow.engine.stage import Stage
 from streamflow.engine.stream import Stream
-from streamflow.errors import (
-    BadAnswer,
-    Overloaded,
-    PermanentError,
-    RetryLater,
-    ServiceError,
-    Skip,
-    StageSignatureError,
-    StageTimeout,
-    StorageError,
-    Unreachable,
-    WriterStopped,
-    told,
-)
+from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageError, WriterStopped, told
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.retry import Again, Decision, GiveUp, Stop
 from streamflow.storage.store import Completion, Item, State
-from streamflow.storage.trouble import Trouble, trouble
 
 BREATH = 0.005
 """Seconds after which a worker that never had to wait lets the others run."""
-
-
-LOOK = 0.05
-"""Seconds between two looks of a worker that gathers a batch whether any more can come."""
-
-_OF_THE_REQUEST = (500, 501)
-"""Statuses by which a server may mean this request; by 502 to 504 it means itself, or what it asks."""
 
 Handle = Callable[[Item, Slot], Awaitable[None]]
 
@@ -71,8 +51,10 @@ class Pool:
         self.stopping = False
         self._special: Handle | None = None
         self._held = Held(shared.patience)
+        self._batches: Batches | None = None
         if stage.batch is not None:
-            self._special = self._handle_gathered
+            self._batches = Batches(self, stage.batch, call, shared)
+            self._special = self._batches.gather_and_try
         elif stage.signature.streams:
             self._special = self._handle_stream
         self._call = call
@@ -108,8 +90,8 @@ class Pool:
         current.set(slot.deadline)
         in_hand.current.set(slot)
         slot.task = asyncio.current_task()
-        if lone is not None and self.stage.batch is not None:
-            return await self._handle_batch([lone], slot)
+        if lone is not None and self._batches is not None:
+            return await self._batches.attempt([lone], slot)
         if self._special is not None:
             return await (self._work_special(slot, self._special) if lone is None else self._special(lone, slot))
         clock, call, deadline = self._clock, self._call, slot.deadline
@@ -131,7 +113,7 @@ class Pool:
                 outcome = await call(item.record)
                 deadline.at = NEVER
                 if slot.expired:
-                    raise self._timed_out(slot)
+                    raise self.timed_out(slot)
                 child = None
                 several: tuple[list[Item], list[Any]] | None = None
                 way = ways.get(type(outcome))
@@ -139,14 +121,14 @@ class Pool:
                     taker, key_of, put_nowait = way
                     child = Item(taker, outcome, key_of(outcome))
                 elif type(outcome) not in ends:
-                    several = self._route(outcome)
+                    several = self.route(outcome)
             except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
                 deadline.at = NEVER
-                await self._failed(item, slot, error)
+                await self.failed(item, slot, error)
             else:
                 is_new = finish(item, child) if several is None else None
                 if is_new is None:
-                    await self._settle(item, State.DONE, slot, *(several or ([child] if child else [], ())))
+                    await self.settle(item, State.DONE, slot, *(several or ([child] if child else [], ())))
                 else:
                     self.done += 1
                     if is_new and child is not None:  # one goes, one comes: `alive` stays
@@ -180,17 +162,17 @@ class Pool:
             if not slot.items and slot.task is not None:
                 slot.task.cancel()
 
-    def _meaning(self, error: BaseException, slot: Slot) -> BaseException:
+    def meaning(self, error: BaseException, slot: Slot) -> BaseException:
         """What an error says once cancellations are told apart: the watchdog's, the run's, or the function's own."""
         if slot.expired:
-            return self._timed_out(slot)
+            return self.timed_out(slot)
         if isinstance(error, asyncio.CancelledError) and not self._shared.halted:
             return RuntimeError(f"the function of stage {self.stage.name!r} raised CancelledError by itself")
         if isinstance(error, Exception | KeyboardInterrupt | asyncio.CancelledError) or self._shared.halted:
             return error
         return RuntimeError(f"the function of stage {self.stage.name!r} raised {error!r}")
 
-    def _timed_out(self, slot: Slot) -> BaseException:
+    def timed_out(self, slot: Slot) -> BaseException:
         """What a worker's cancellation by the watchdog means to its item."""
         slot.expired = slot.told_stuck = False
         while slot.task is not None and slot.task.uncancel():
@@ -199,7 +181,7 @@ class Pool:
             return asyncio.CancelledError()  # the run cancelled too, and that is still owed
         return StageTimeout(f"stage {self.stage.name!r} ran past its timeout of {self._timeout:g} s")
 
-    def _route(self, outcome: Any) -> tuple[list[Item], list[Any]]:
+    def route(self, outcome: Any) -> tuple[list[Item], list[Any]]:
         """The children and the rows in what a function gave out."""
         children: list[Item] = []
         rows: list[Any] = []
@@ -214,7 +196,7 @@ class Pool:
                 children += [Item(taker, outcome, key) for taker in route.takers]
         elif isinstance(outcome, list | tuple):
             for part in outcome:
-                more_children, more_rows = self._route(part)
+                more_children, more_rows = self.route(part)
                 children += more_children
                 rows += more_rows
         else:
@@ -224,7 +206,7 @@ class Pool:
             )
         return children, rows
 
-    async def _settle(
+    async def settle(
         self,
         item: Item,
         state: State,
@@ -291,28 +273,28 @@ class Pool:
         except ChannelClosed:
             return  # the run stops; the children are pending in the store
 
-    async def _failed(
+    async def failed(
         self, item: Item, slot: Slot, error: BaseException, random: Callable[[], float] | None = None
     ) -> None:
         """Decide what becomes of an item whose attempt failed, and make it so."""
-        error = self._meaning(error, slot)
+        error = self.meaning(error, slot)
         if not isinstance(error, Exception) or isinstance(error, WriterStopped):
             raise error
         if await self._shared.patience.is_full(error):
             return await self._held.keep(item, slot, error, self.work)
         text = told(error)
         if isinstance(error, Skip):
-            await self._settle(item, State.SKIPPED, slot, error=error.reason)
+            await self.settle(item, State.SKIPPED, slot, error=error.reason)
             self._shared.hook(ItemSkipped(self.stage.name, str(item.key), error.reason))
             return
-        match self._decide(error, item, random):
+        match self.decide(error, item, random):
             case Again(delay, counted):
                 item.attempts += counted
                 self.retries += 1
                 due = time.time() + delay
                 self.feeder.remember(item)  # before it can be read: else it would be fetched while it is here
                 await self._commit(Completion(item, State.PENDING, error=text, due=due), slot)
-                self._note_in_flight((), slot)  # in no hands, and yet pending
+                self.note_in_flight((), slot)  # in no hands, and yet pending
                 if not self._shared.alone:
                     self.feeder.park(item, delay)
                 self._shared.hook(ItemRetried(self.stage.name, str(item.key), item.attempts, delay, text))
@@ -321,14 +303,14 @@ class Pool:
             case Stop():
                 self._shared.stop(error)
 
-    def _decide(self, error: Exception, item: Item, random: Callable[[], float] | None = None) -> Decision:
+    def decide(self, error: Exception, item: Item, random: Callable[[], float] | None = None) -> Decision:
         return self.stage.retry.decide(error, item.attempts + 1, random or self._shared.random)
 
     async def _die(self, item: Item, slot: Slot, reason: str) -> None:
-        await self._settle(item, State.DEAD, slot, error=reason)
+        await self.settle(item, State.DEAD, slot, error=reason)
         self._shared.hook(ItemDied(self.stage.name, str(item.key), item.attempts, reason))
 
-    def _note_in_flight(self, items: Sequence[Item], slot: Slot) -> None:
+    def note_in_flight(self, items: Sequence[Item], slot: Slot) -> None:
         if self._durable:
             for number in range(self.stage.in_hand):
                 self._places[slot.place + number] = self._sign * items[number].id if number < len(items) else 0
@@ -339,141 +321,25 @@ class Pool:
         """An attempt at an item of a streaming stage: children are committed in chunks before it ends."""
         slot.items = (item,)
         item.started = time.time()
-        self._note_in_flight(slot.items, slot)
+        self.note_in_flight(slot.items, slot)
         stream = Stream(slot, partial(self._emit, item, slot))
         slot.deadline.at = self._clock() + self._timeout
         try:
             await stream.run(self._call(item.record))  # type: ignore[arg-type]
             if slot.expired:
-                raise self._timed_out(slot)
+                raise self.timed_out(slot)
         except BaseException as error:  # noqa: BLE001 - failure is a value: the policy decides
             slot.deadline.at = NEVER
-            await self._failed(item, slot, error)
+            await self.failed(item, slot, error)
         else:
-            await self._settle(item, State.DONE, slot)
+            await self.settle(item, State.DONE, slot)
         slot.items = ()
 
     async def _emit(self, item: Item, slot: Slot, outputs: list[Any]) -> None:
         """Commit some of an item's outputs while it goes on."""
-        children, rows = self._route(outputs)
+        children, rows = self.route(outputs)
         fresh = await self._commit(Completion(item, State.PENDING, children, rows), slot)
         if self._shared.alone:
             return
         self._tally.alive += len(fresh)
         await self._put(fresh, slot)
-
-    # --- batch stages ----------------------------------------------------------------------------------------------
-
-    async def _handle_gathered(self, first: Item, slot: Slot) -> None:
-        batch = self.stage.batch
-        if batch is not None:
-            await self._handle_batch(await self._gather(first, batch, slot), slot)
-
-    async def _gather(self, first: Item, batch: Batch, slot: Slot) -> list[Item]:
-        """Up to `max_size` items, waiting at most `max_wait` seconds after the first, and not where none can come."""
-        slot.items = items = [first]
-        until = self._clock() + batch.max_wait
-        slot.waiting = "input"
-        self._tally.gathered += 1
-        try:
-            while len(items) < batch.max_size:
-                item = self.channel.take()
-                if item is None:
-                    if self.stopping or self._tally.all_gathered or self._clock() >= until:
-                        break
-                    item = await self._next_until(min(until, self._clock() + LOOK))
-                if item is not None:
-                    items.append(item)
-                    self._tally.gathered += 1
-        finally:
-            self._tally.gathered -= len(items)
-            slot.waiting = None
-        return items
-
-    async def _next_until(self, moment: float) -> Item | None:
-        try:
-            async with asyncio.timeout_at(moment):
-                return await self.channel.get()
-        except TimeoutError:
-            return None
-
-    async def _handle_batch(self, items: list[Item], slot: Slot) -> None:
-        """One attempt at a batch. If it fails whole, its items wait together, or are tried one by one."""
-        slot.items = items
-        found_full: list[tuple[Item, Exception]] = []
-        now = time.time()
-        for item in items:
-            item.started = now
-        self._note_in_flight(items, slot)
-        slot.deadline.at = self._clock() + self._timeout
-        try:
-            outcomes = await self._call([item.record for item in items])
-            slot.deadline.at = NEVER
-            if slot.expired:
-                raise self._timed_out(slot)
-            if not isinstance(outcomes, list) or len(outcomes) != len(items):
-                raise StageSignatureError(
-                    f"batch stage {self.stage.name!r} must return a list with one entry for each of its "
-                    f"{len(items)} inputs"
-                )
-        except BaseException as error:
-            slot.deadline.at = NEVER
-            if len(items) == 1:
-                await self._failed(items[0], slot, error)
-            else:
-                error = self._meaning(error, slot)
-                if not isinstance(error, Exception):
-                    raise error from None
-                if isinstance(error, Skip):
-                    await self._one_by_one(items, slot)
-                elif isinstance(self._decide(error, items[0]), Stop):
-                    self._shared.stop(error)
-                elif self._is_common(error, items):
-                    await self._all_failed(items, slot, error)
-                else:
-                    await self._one_by_one(items, slot)
-        else:
-            async with asyncio.TaskGroup() as group:
-                for item, outcome in zip(items, outcomes, strict=True):
-                    if isinstance(outcome, Exception) and trouble(outcome) is Trouble.FULL:
-                        found_full.append((item, outcome))
-                    else:
-                        group.create_task(self._end(item, slot, outcome))
-            for item, outcome in found_full:  # one by one: each holds the worker
-                await self._failed(item, slot, outcome)
-        slot.items = ()
-
-    def _is_common(self, error: Exception, items: Sequence[Item]) -> bool:
-        """Whether all of a batch is to meet its failure alike: a service that is overloaded or away is not to be asked
-        for each item at once. Where one of them may be at fault, that is found out before any is given up."""
-        if isinstance(error, Overloaded | Unreachable | RetryLater):
-            return True
-        if not isinstance(error, ServiceError):
-            return False
-        tells_of_one = isinstance(error, BadAnswer | PermanentError) or error.status in _OF_THE_REQUEST
-        if tells_of_one and not error.outage and not error.wait:
-            return False
-        return all(isinstance(self._decide(error, item), Again) for item in items)
-
-    async def _all_failed(self, items: Sequence[Item], slot: Slot, error: Exception) -> None:
-        draw = self._shared.random()  # one for all: they come back at one time, as a batch
-        async with asyncio.TaskGroup() as group:
-            for item in items:
-                group.create_task(self._failed(item, slot, error, lambda: draw))
-
-    async def _one_by_one(self, items: Sequence[Item], slot: Slot) -> None:
-        for item in items:
-            if self.stopping:
-                return  # the others stay pending
-            await self._handle_batch([item], slot)
-
-    async def _end(self, item: Item, slot: Slot, outcome: Any) -> None:
-        """Settle one entry of a batch, which is an output or an exception."""
-        try:
-            if isinstance(outcome, Exception):
-                raise outcome
-            children, rows = self._route(outcome)
-        except Exception as error:  # noqa: BLE001 - failure is a value: the policy decides
-            await self._failed(item, slot, error)
-        else:
-            await self._settle(item, State.DONE, slot, children, rows)
