@@ -207,13 +207,18 @@ async def test_a_new_epoch_retracts_what_a_file_no_longer_says_and_nothing_else(
     write(folder / "b.txt", "three")
 
     async def steps(run: Run) -> None:
-        await until(lambda: flow.finished == 1 and len(flow.read) == 2)
-        for epoch, text in enumerate(("one four", "one five"), 2):  # b comes no more, and its folder is gone
-            write(folder / "a.txt", text)
-            await until(lambda wanted=epoch + 0: flow.finished == wanted)
+        async def quiet_after(*names: str) -> None:
+            await until(lambda: sorted(name for name, _ in flow.read) == sorted(names))
+            await until(lambda: not run.tally.alive and not run.tally.changed)
+
+        await quiet_after("a", "b")
+        write(folder / "a.txt", "one four")  # b comes no more
+        await quiet_after("a", "b", "a")
+        write(folder / "a.txt", "one five")
         (folder / "b.txt").unlink()
+        await quiet_after("a", "b", "a", "a")
         write(folder / "c.txt", "six")
-        await until(lambda: flow.finished == 4)
+        await quiet_after("a", "b", "a", "a", "c")
 
     played = await flow.watched(folder, database, steps, filing=False)
     assert [word.text for word in await database.rows(record_type(Word))] == ["five", "one", "six", "three"]
