@@ -135,7 +135,7 @@ class Downloader:
                 self._check(target, shown)
                 async with self.limit() as grant:
                     if self._own is None:
-                        grant.elsewhere(target.host or "")
+                        grant.one_of_many(target.host or "")
                     elif origin(target) != self._own:
                         grant.elsewhere()
                     began = clock()

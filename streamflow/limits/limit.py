@@ -52,7 +52,7 @@ _RANDOM = randomness.SystemRandom().random
 class Grant:
     """One call's leave to go ahead: `async with limit() as grant: …`. Usable once."""
 
-    __slots__ = ("_begun", "_cost", "_host", "_item", "_limit", "_sent")
+    __slots__ = ("_begun", "_cost", "_elsewhere", "_host", "_item", "_limit", "_sent")
     _begun: Begun
 
     def __init__(self, limit: Limit, cost: Cost) -> None:
@@ -60,12 +60,15 @@ class Grant:
         self._cost = cost
         self._item: deadline.Deadline | None = None
         self._sent: float | None = None
+        self._elsewhere = False
         self._host: str | None = None
 
-    def elsewhere(self, host: str = "") -> None:
-        """Tell that the call goes to another host than the API's, which does not speak for it. With `host` the API has
-        none of its own: the calls of the limit go to many, of which this is one.
-        """
+    def elsewhere(self) -> None:
+        """Tell that the call goes to another host than the API's, which does not speak for it."""
+        self._elsewhere = True
+
+    def one_of_many(self, host: str) -> None:
+        """Tell that the API has no host of its own: the calls of the limit go to many, of which this is one."""
         self._host = host
 
     def sent(self) -> None:
@@ -117,7 +120,9 @@ class Grant:
         sent = self._begun.granted if self._sent is None else self._sent
         if isinstance(error, Overloaded) and error.retry_after is not None:
             error.held = error.retry_after <= limit._pause.left(now) + _MOMENT
-        limit._health.end(self._begun, error, now, sent=sent, cap=limit._cap, host=self._host)
+        limit._health.end(
+            self._begun, error, now, sent=sent, cap=limit._cap, elsewhere=self._elsewhere, host=self._host
+        )
         limit._give_back(self._cost, now)
         if limit._waiting and kind is None:
             await asyncio.sleep(0)  # the next call leaves before this task computes with its answer
