@@ -331,9 +331,11 @@ def run(quick: bool) -> Iterator[Result]:
         calls[case.name] += outcome.calls
         refused[case.name] += outcome.refused
         if trouble:
-            vain, lost = outcome.in_vain, outcome.lost
-            met.append(Result(f"{case.name}, calls that met the {trouble}", vain, "calls", 1, vain))
-            met.append(Result(f"{case.name}, items lost by the {trouble}", lost, "items", 1, lost, 0.0))
+            vain, tried = outcome.in_vain, outcome.calls + outcome.lost
+            met.append(Result(f"{case.name}, calls that met the {trouble}", vain, "calls", tried, vain / tried))
+            kept = tried - outcome.lost
+            name = f"{case.name}, items kept through the {trouble}"
+            met.append(Result(name, kept, "items", tried, kept / tried, 1.0, floor=True))
     for name, count in calls.items():
         good = count - refused[name]
         yield Result(f"{name}, not refused", good, "calls", count, good / count, 1.0, floor=True)

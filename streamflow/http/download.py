@@ -31,8 +31,9 @@ from streamflow.http.body import Silent, next_chunk
 from streamflow.http.failures import failure
 from streamflow.http.sending import telling
 from streamflow.http.session import user_agent
+from streamflow.limits.grant import Grant
 from streamflow.limits.headers import retry_after
-from streamflow.limits.limit import Grant, Limit
+from streamflow.limits.limit import Limit
 from streamflow.storage.files import in_thread
 
 _HEAD = 1024
@@ -135,7 +136,7 @@ class Downloader:
                 self._check(target, shown)
                 async with self.limit() as grant:
                     if self._own is None:
-                        grant.elsewhere(target.host or "")
+                        grant.one_of_many(target.host or "")
                     elif origin(target) != self._own:
                         grant.elsewhere()
                     began = clock()

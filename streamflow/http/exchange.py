@@ -15,7 +15,7 @@ from streamflow.http.answers import Redaction, Response
 from streamflow.http.body import Silent, next_chunk
 from streamflow.http.failures import failure
 from streamflow.http.service import Service
-from streamflow.limits.limit import Grant
+from streamflow.limits.grant import Grant
 
 _ERROR_BYTES = 65_536  # of the body of an error: enough for its message
 

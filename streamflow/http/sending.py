@@ -11,7 +11,7 @@ from types import SimpleNamespace
 
 import aiohttp
 
-from streamflow.limits.limit import Grant
+from streamflow.limits.grant import Grant
 
 
 def telling() -> aiohttp.TraceConfig:

@@ -59,11 +59,25 @@ class Health:
         return Begun(self.breaker.begin(), now, in_flight)
 
     def end(
-        self, begun: Begun, error: BaseException | None, now: float, *, sent: float, cap: float, host: str | None
+        self,
+        begun: Begun,
+        error: BaseException | None,
+        now: float,
+        *,
+        sent: float,
+        cap: float,
+        elsewhere: bool = False,
+        host: str | None = None,
     ) -> None:
-        """A call has ended. `sent` is when it left; `host` is "" for a call to another host than the API's, and its
-        name where the API has none of its own."""
-        outcome, breaker = self._outcome(error, host), self.breaker
+        """A call has ended. `sent` is when it left; it went `elsewhere` than to the API, or to one `host` of many where
+        the API has none of its own."""
+        breaker = self.breaker
+        if isinstance(error, ServiceError) and error.service not in ("", self._name):
+            outcome = Outcome.UNKNOWN  # another API's, called within this one's grant
+        elif elsewhere:
+            outcome = Outcome.UNKNOWN
+        else:
+            outcome = outcome_of(error) if host is None else self._outcome_of_many(error, host)
         since = breaker.since
         excused = breaker.end(begun.ticket, outcome, now)
         if outcome.failed and error is not None:
@@ -72,7 +86,7 @@ class Health:
                 error.outage = excused
                 error.wait = 0.0 if excused else self._budget.failed(now)
         if since is None:
-            if outcome is Outcome.ANSWERED and host is None:
+            if outcome is Outcome.ANSWERED:
                 call = Call(begun.granted, now - sent, begun.in_flight)
                 self._steer(answered(self._concurrency, call, now, cap, by_latency=self._by_latency), now, cap)
             elif outcome is Outcome.ABSENT:
@@ -83,12 +97,7 @@ class Health:
             self._steer(is_back(self._concurrency, now), now, cap)
             self._hook(BreakerClosed(self._name, now - since))
 
-    def _outcome(self, error: BaseException | None, host: str | None) -> Outcome:
-        if isinstance(error, ServiceError) and error.service not in ("", self._name):
-            return Outcome.UNKNOWN  # another API's, called within this one's grant
-        outcome = outcome_of(error)
-        if not host:
-            return outcome if host is None else Outcome.UNKNOWN
+    def _outcome_of_many(self, error: BaseException | None, host: str) -> Outcome:
         if isinstance(error, Unreachable):
             if host in self._silent and self.breaker.phase is Phase.CLOSED:
                 return Outcome.UNKNOWN

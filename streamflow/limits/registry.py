@@ -85,9 +85,6 @@ class Registry:
         for limit in self:
             made(limit)
 
-    def __getitem__(self, name: str) -> Limit:
-        return self._limits[name]
-
     def __iter__(self) -> Iterator[Limit]:
         return iter(self._limits.values())
 

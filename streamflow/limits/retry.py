@@ -64,9 +64,7 @@ class GiveUp:
 
 @dataclass(frozen=True, slots=True)
 class Stop:
-    """No item would fare better: the run stops for `reason`, and the item stays pending."""
-
-    reason: str
+    """No item would fare better: the run stops with this error, and the item stays pending."""
 
 
 Decision = Again | GiveUp | Stop
@@ -100,7 +98,7 @@ class Retry:
         if isinstance(error, Skip):
             raise TypeError("Skip is an end of its own, not a failure: nothing to decide")
         if isinstance(error, CredentialsRefused | Unavailable):
-            return Stop(str(error))
+            return Stop()
         if isinstance(error, Reject):
             return GiveUp(error.reason)
         if isinstance(error, PermanentError | UsageError | HeldAcrossYield):

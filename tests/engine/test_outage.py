@@ -50,7 +50,7 @@ class Shop:
     async def price(self, number: Number) -> Result:
         async with self.limit() as grant:
             if self.host is not None:
-                grant.elsewhere(self.host)
+                grant.one_of_many(self.host)
             grant.sent()
             self.calls.append(now())
             self.numbers.append(number.n)

@@ -36,9 +36,17 @@ class Api:
     def slots(self) -> float:
         return self.health.slots(self.cap)
 
-    def call(self, error: BaseException | None, at: float = 0.0, *, host: str | None = None, took: float = 0.1) -> None:
+    def call(
+        self,
+        error: BaseException | None,
+        at: float = 0.0,
+        *,
+        elsewhere: bool = False,
+        host: str | None = None,
+        took: float = 0.1,
+    ) -> None:
         begun = self.health.begin(int(min(self.slots, 10)), at)
-        self.health.end(begun, error, at, sent=at - took, cap=self.cap, host=host)
+        self.health.end(begun, error, at, sent=at - took, cap=self.cap, elsewhere=elsewhere, host=host)
 
 
 def away(number: int = 0) -> Overloaded:
@@ -123,7 +131,7 @@ def test_error_pages_give_nothing_back() -> None:
     for number in range(100):
         api.call(NotFound("404", service="api", status=404), 1.0 + number, took=0.001)
         api.call(TransientError("500", service="api", status=500), 1.0 + number, took=0.001)
-        api.call(None, 1.0 + number, host="")  # of another host
+        api.call(None, 1.0 + number, elsewhere=True)
         assert api.slots == 7
         api.call(KeyError("title"), 1.0 + number)
     for number in range(20):

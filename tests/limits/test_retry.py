@@ -98,9 +98,9 @@ POLICY = Retry(attempts=4, base=1.0, cap=3.0)
         (Unspeakable(), 1, Again(0.5)),
         (Unspeakable(), 4, GiveUp("Unspeakable (after 4 attempts)")),
         # never the item's fault
-        (CredentialsRefused("401"), 1, Stop("401")),
-        (CredentialsRefused("401"), 4, Stop("401")),
-        (Unavailable("away for an hour"), 4, Stop("away for an hour")),
+        (CredentialsRefused("401"), 1, Stop()),
+        (CredentialsRefused("401"), 4, Stop()),
+        (Unavailable("away for an hour"), 4, Stop()),
         (marked(Overloaded("503", retry_after=30.0), outage=True), 1, Again(0.5, counted=False)),
         (marked(Unreachable("no route"), outage=True), 9, Again(0.5, counted=False)),
         # more than the API's retry budget has
