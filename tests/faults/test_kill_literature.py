@@ -189,12 +189,12 @@ def _journal(workspace: Path) -> list[tuple[Any, ...]]:
 
 
 def _files(workspace: Path) -> dict[str, str]:
-    """The hashes of all files but the database, the log and the lock: papers, copies, the bibliography."""
+    """The hashes of all files but the database, its seal and the log: papers, copies, the bibliography."""
     found = {str(path.relative_to(workspace)): path for path in workspace.rglob("*") if path.is_file()}
     return {
         name: sha256(path.read_bytes()).hexdigest()
         for name, path in found.items()
-        if not name.startswith((DATABASE, "logs/"))
+        if not name.startswith((DATABASE, SEAL, "logs/"))
     }
 
 
