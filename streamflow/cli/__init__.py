@@ -26,8 +26,8 @@ def main() -> NoReturn:
 
 
 def at_signals(handler: Callable[[int, FrameType | None], NoReturn]) -> None:
-    """Handle SIGINT and SIGTERM, unless whoever started the process had them ignored, as a shell's `&` has."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Handle SIGINT, SIGTERM and SIGHUP, unless whoever started the process had them ignored, as `nohup` has."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 

@@ -34,7 +34,7 @@ app = typer.Typer(
     name="streamflow",
     help="Runs pipelines that call rate-limited APIs on many documents, and remembers where they stand.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage or settings, 3 finished with dead letters, 4 credentials refused, "
-    "5 a service stayed unavailable, 130 or 143 stopped by a signal.",
+    "5 a service stayed unavailable, 129, 130 or 143 stopped by a signal.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
