@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -22,7 +23,12 @@ def main() -> NoReturn:
 
     from streamflow.cli.app import command
 
-    sys.exit(command())
+    code = command()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        from streamflow.cli.endings import leave_threads
+
+        leave_threads(code)
+    sys.exit(code)
 
 
 def at_signals(handler: Callable[[int, FrameType | None], NoReturn]) -> None:

@@ -84,6 +84,10 @@ def command() -> int:
             app(prog_name="streamflow")
         finally:
             sys.stdout.flush()
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            return ended.code
+        raise  # a pipeline's module says why it cannot be imported
     except UsageError as error:
         tell(f"Error: {error}")
         return 2
