@@ -48,6 +48,14 @@ class RecordRefused:
 
 
 @dataclass(frozen=True, slots=True)
+class FileNotMoved:
+    """A file of a watched folder has ended and could not be moved to its place; that is tried again."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class ItemRetried:
     """An attempt failed; the item is tried again `delay` seconds from now."""
 
@@ -231,6 +239,7 @@ Event = (
     | RunEnded
     | SourceEnded
     | RecordRefused
+    | FileNotMoved
     | ItemRetried
     | ItemSkipped
     | ItemDied

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -22,12 +23,17 @@ def main() -> NoReturn:
 
     from streamflow.cli.app import command
 
-    sys.exit(command())
+    code = command()
+    if any(not thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        from streamflow.cli.endings import leave_threads
+
+        leave_threads(code)
+    sys.exit(code)
 
 
 def at_signals(handler: Callable[[int, FrameType | None], NoReturn]) -> None:
-    """Handle SIGINT and SIGTERM, unless whoever started the process had them ignored, as a shell's `&` has."""
-    for number in (signal.SIGINT, signal.SIGTERM):
+    """Handle SIGINT, SIGTERM and SIGHUP, unless whoever started the process had them ignored, as `nohup` has."""
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, handler)
 

@@ -34,7 +34,7 @@ app = typer.Typer(
     name="streamflow",
     help="Runs pipelines that call rate-limited APIs on many documents, and remembers where they stand.",
     epilog="Exit codes: 0 done, 1 failed, 2 usage or settings, 3 finished with dead letters, 4 credentials refused, "
-    "5 a service stayed unavailable, 130 or 143 stopped by a signal.",
+    "5 a service stayed unavailable, 129, 130 or 143 stopped by a signal.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
@@ -84,6 +84,10 @@ def command() -> int:
             app(prog_name="streamflow")
         finally:
             sys.stdout.flush()
+    except SystemExit as ended:
+        if isinstance(ended.code, int):
+            return ended.code
+        raise  # a pipeline's module says why it cannot be imported
     except UsageError as error:
         tell(f"Error: {error}")
         return 2

@@ -76,8 +76,12 @@ def show(
     _check_stage(folder, stage)
     found = dead_letters(folder, selected(folder, stage, key, None, None, None))
     if not found:
+        elsewhere = sorted(
+            {letter.stage for letter in dead_letters(folder, selected(folder, None, key, None, None, None))}
+        )
+        there = f" of the stage {stage!r}; there is one of {', '.join(map(one_line, elsewhere))}" if elsewhere else ""
         raise UsageError(
-            f"There is no dead letter with the key {key!r}. `streamflow dead list -w {folder}` lists them."
+            f"There is no dead letter with the key {key!r}{there}. `streamflow dead list -w {folder}` lists them."
         )
     if as_json:
         give_json([_plain(letter) for letter in found])

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 
 import structlog
 
-from streamflow.cli.output import tell
+from streamflow.cli.output import one_line, tell
 from streamflow.engine.figures import Summary
 from streamflow.errors import CredentialsRefused, ServiceError, Unavailable
 from streamflow.events import DRAINED
@@ -20,6 +20,8 @@ from streamflow.observe.log import Log
 DONE, FAILED, DEAD_LETTERS, CREDENTIALS, UNAVAILABLE = 0, 1, 3, 4, 5
 AT_ONCE = 5.0
 """Seconds that a run has to end once all its work is cancelled."""
+_NAMED = 5
+"""Threads that are told by name."""
 
 log = structlog.get_logger("streamflow")
 
@@ -82,6 +84,27 @@ def leaving(seconds: float, code: int, opened: Log) -> Iterator[None]:
         yield
     finally:
         timer.cancel()
+
+
+def leave_threads(code: int) -> None:
+    """End the process if it is there for longer than `AT_ONCE`: the interpreter waits for threads that are no daemons.
+
+    Those of idle pools end with it.
+    """
+
+    def leave() -> None:
+        left = [each for each in threading.enumerate() if not each.daemon and each is not threading.main_thread()]
+        names = [one_line(thread.name, 60) for thread in left]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        tell(
+            f"All is done, but code left threads behind that go on ({', '.join(names[:_NAMED])}{more}), so the process "
+            'is ended. Nothing is lost. Say daemon=True of such threads, or runs_in="process".'
+        )
+        os._exit(code)
+
+    timer = threading.Timer(AT_ONCE, leave)
+    timer.daemon = True
+    timer.start()
 
 
 def _leave(told: str, code: int, opened: Log) -> None:

@@ -70,8 +70,13 @@ def open_missing_streams() -> None:
 
 def silence(stream: TextIO) -> None:
     """Send what a stream still holds nowhere, so that the interpreter does not fail when it flushes at its end."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, stream.fileno())
+    lead_nowhere(stream.fileno())
+
+
+def lead_nowhere(descriptor: int) -> None:
+    """Open the null device in the place of a descriptor."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, descriptor)
     os.close(nowhere)
 
 

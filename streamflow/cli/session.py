@@ -209,6 +209,8 @@ class _Session:
 
     def _stop(self, name: str, task: asyncio.Task[Summary]) -> None:
         again = self._signalled is not None
+        if again and name == signal.SIGHUP.name:
+            return  # a terminal that was closed and the shell in it both say so
         self._signalled = name
         if self._run is None:
             task.cancel()  # nothing has begun

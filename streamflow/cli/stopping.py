@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 
-from streamflow.cli.output import tell
+from streamflow.cli.output import lead_nowhere, tell
 from streamflow.engine.run import Run
 
 _TELL_EVERY = 5.0
@@ -16,25 +16,31 @@ _TELL_EVERY = 5.0
 
 @contextmanager
 def signals(stop: Callable[[str], None], reload: Callable[[], None] | None) -> Iterator[None]:
-    """Call `stop` with the name of each SIGINT and SIGTERM, and `reload` at each SIGHUP.
+    """Call `stop` with the name of each SIGINT and SIGTERM; at each SIGHUP `reload`, or `stop` where there is none.
 
-    A SIGHUP by which a terminal says that it was closed stops: nobody would see what goes on. What handled the signals
-    before handles them again afterwards.
+    A SIGHUP by which a terminal says that it was closed stops too: nobody would see what goes on. What is written to
+    it from then on goes nowhere, and fails nobody. One that was ignored from the start (`nohup`) stops nothing. What
+    handled the signals before handles them again afterwards.
     """
     loop = asyncio.get_running_loop()
-    had_terminal = _is_terminal()
+    terminals = [number for number in range(3) if _is_terminal(number)]
+    is_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
 
     def hung_up() -> None:
-        if had_terminal and not _is_terminal():
+        lost = [number for number in terminals if not _is_terminal(number)]
+        for number in lost:
+            terminals.remove(number)
+            lead_nowhere(number)
+        if reload is None or (2 in lost and not is_ignored):
             stop(signal.SIGHUP.name)
-        elif reload is not None:
+        else:
             reload()
 
     handlers: dict[signal.Signals, Callable[[], None]] = {
         signal.SIGINT: lambda: stop(signal.SIGINT.name),
         signal.SIGTERM: lambda: stop(signal.SIGTERM.name),
     }
-    if reload is not None:
+    if reload is not None or not is_ignored:
         handlers[signal.SIGHUP] = hung_up
     before = {number: signal.getsignal(number) for number in handlers}
     for number, handler in handlers.items():
@@ -62,8 +68,8 @@ async def tell_what_is_waited_for(run: Run, grace: float, say: Callable[[str], N
             say(f"Still finishing {by_stage(active)}; {left - _TELL_EVERY:.0f} s left.")
 
 
-def _is_terminal() -> bool:
+def _is_terminal(descriptor: int) -> bool:
     try:
-        return os.isatty(2)
+        return os.isatty(descriptor)
     except OSError:
         return False

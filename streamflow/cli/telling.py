@@ -14,6 +14,7 @@ from streamflow.events import (
     ControlUnavailable,
     Draining,
     Event,
+    FileNotMoved,
     ItemDied,
     ItemSkipped,
     LimitPaused,
@@ -35,6 +36,7 @@ _WARNINGS = (
     BreakerOpened,
     ContentsDiffer,
     ControlUnavailable,
+    FileNotMoved,
     ItemDied,
     LimitPaused,
     LoopBlocked,
@@ -61,7 +63,7 @@ class Telling:
         self._inputs = inputs
         self._watching = watching
         self._quiet = quiet
-        self._told_slow: set[tuple[type[Event], str]] = set()
+        self._told_once: set[tuple[type[Event], str]] = set()
 
     def heard(self, event: Event) -> None:
         """An event of the run."""
@@ -75,6 +77,12 @@ class Telling:
         match event:
             case RecordRefused():
                 yield f"A record of source {event.source!r} was refused: {event.error}"
+            case FileNotMoved() if (FileNotMoved, event.reason) not in self._told_once:
+                self._told_once.add((FileNotMoved, event.reason))
+                yield (
+                    f"{event.path} has ended and cannot be moved to its place: {event.reason}. It stays, and is tried "
+                    "again; the log names all such files."
+                )
             case StorageBlocked():
                 what = _WAITED_FOR[event.reason]
                 yield f"{event.reason}: waiting for {what} in {event.workspace}. Nothing is lost; it goes on by itself."
@@ -114,8 +122,8 @@ class Telling:
                 yield f"Retracted {count(event.records, 'record')} that nothing emits any more."
             case Abandoned():
                 yield f"Not finished: {by_stage(event.items)}. They stay pending."
-            case LoopBlocked() | StageStuck() if (type(event), event.stage) not in self._told_slow:
-                self._told_slow.add((type(event), event.stage))
+            case LoopBlocked() | StageStuck() if (type(event), event.stage) not in self._told_once:
+                self._told_once.add((type(event), event.stage))
                 yield _slow(event)
 
 

@@ -53,7 +53,7 @@ class Feeding:
         inputs: Inputs = self.resources[Inputs]
         filing = inputs.filing()
         if filing is not None:
-            self.following = Following(filing, self.shared.store, self.shared.routes)
+            self.following = Following(filing, self.shared.store, self.shared.routes, self.shared.hook)
             lasting.append(group.create_task(self.guarded(self.following.run()), name="streamflow following"))
         for source in self.pipeline.all_sources:
             intake = self._intake(source, inputs)

@@ -14,16 +14,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import structlog
 from anyio import to_thread
 
 from streamflow.engine.shared import Route
+from streamflow.events import FileNotMoved, Hook
 from streamflow.record import Key
 from streamflow.sources.filing import Filing
 from streamflow.sources.walk import FoundFile
 from streamflow.storage.store import State, Store
-
-log = structlog.get_logger("streamflow.sources")
 
 LOOK_EVERY = 0.5
 """Seconds between two looks at the store, if something was committed."""
@@ -33,7 +31,8 @@ _PAGE = 256
 
 @dataclass(eq=False, slots=True)
 class _File:
-    """A file in hand: `waiting` records are not admitted yet; `items` have perhaps not ended."""
+    """A file in hand: `waiting` records are not admitted yet; `items` have perhaps not ended; an `obstacle` kept it
+    from being moved."""
 
     found: FoundFile
     records: int = 0
@@ -41,6 +40,7 @@ class _File:
     is_read: bool = False
     items: set[tuple[str, Key]] = field(default_factory=set)
     reason: str | None = None
+    obstacle: str = ""
     is_told: bool = False
 
 
@@ -50,10 +50,13 @@ PutOff = _File | None
 class Following:
     """Follows files to their end."""
 
-    def __init__(self, filing: Filing, store: Store, routes: Mapping[type[Any], Route]) -> None:
+    def __init__(
+        self, filing: Filing, store: Store, routes: Mapping[type[Any], Route], hook: Hook = lambda event: None
+    ) -> None:
         self._filing = filing
         self._store = store
         self._routes = routes
+        self._hook = hook
         self._files: deque[_File] = deque()
         self._seen = -1
         self._looking = asyncio.Lock()
@@ -85,6 +88,7 @@ class Following:
                 ended = await self._ended(page)
                 if ended:
                     filed = await to_thread.run_sync(self._file, ended)
+                    self._tell(ended - filed)
                     self._files = deque(file for file in self._files if file not in filed)
                     if len(filed) < len(ended):
                         self._seen = -1  # no commit tells when a move can be made
@@ -113,10 +117,15 @@ class Following:
                 self._filing.move(file.found, file.reason)
                 filed.add(file)
             except OSError as error:
-                if not file.is_told:
-                    log.warning("file_not_moved", path=str(file.found.path), reason=str(error.strerror))
-                file.is_told = True
+                file.obstacle = error.strerror or str(error)
         return filed
+
+    def _tell(self, files: Iterable[_File]) -> None:
+        """Tell once of each file that it could not be moved."""
+        for file in files:
+            if not file.is_told:
+                self._hook(FileNotMoved(str(file.found.path), file.obstacle))
+            file.is_told = True
 
 
 class FilesInHand:

@@ -21,6 +21,7 @@ from streamflow.engine.channel import ChannelClosed, QueueFull
 from streamflow.engine.executors import Call
 from streamflow.engine.feeder import Feeder
 from streamflow.engine.held import Held
+from streamflow.engine.interrupt import is_of_a_signal
 from streamflow.engine.shared import Shared, Slot
 from streamflow.engine.stage import Stage
 from streamflow.engine.stream import Stream
@@ -168,7 +169,9 @@ class Pool:
             return self.timed_out(slot)
         if isinstance(error, asyncio.CancelledError) and not self._shared.halted:
             return RuntimeError(f"the function of stage {self.stage.name!r} raised CancelledError by itself")
-        if isinstance(error, Exception | KeyboardInterrupt | asyncio.CancelledError) or self._shared.halted:
+        if isinstance(error, Exception | asyncio.CancelledError) or self._shared.halted:
+            return error
+        if isinstance(error, KeyboardInterrupt) and is_of_a_signal(error):
             return error
         return RuntimeError(f"the function of stage {self.stage.name!r} raised {error!r}")
 

@@ -94,6 +94,8 @@ def _is_as_found(name: str, folder: int, found: FileStat | None) -> bool:
 
 def _move(name: str, source: int, target: int, found: FileStat | None, reason: str | None) -> None:
     for free in _names(name, source, is_failed=reason is not None):
+        if reason is not None and _is_folder(f"{free}{REASON}", target):
+            continue
         if _exists(free, target):
             if not _is_same(free, target, name, source):
                 continue
@@ -102,7 +104,12 @@ def _move(name: str, source: int, target: int, found: FileStat | None, reason: s
             os.rename(name, free, src_dir_fd=source, dst_dir_fd=target)
             os.fsync(target)
             return
-        _give_reason(free, target, reason)
+        try:
+            _give_reason(free, target, reason)
+        except OSError:
+            if _is_one(free, target, name, source):
+                os.unlink(free, dir_fd=target)  # it stays where it was, and there only
+            raise
         os.fsync(target)
         if _is_as_found(name, source, found):
             os.unlink(name, dir_fd=source)
@@ -182,6 +189,13 @@ def _exists(name: str, folder: int) -> bool:
     return True
 
 
+def _is_folder(name: str, folder: int) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except FileNotFoundError:
+        return False
+
+
 def _give_reason(name: str, folder: int, reason: str | None) -> None:
     """Write the reason beside a file, whole or not at all."""
     if reason is None:
@@ -189,8 +203,13 @@ def _give_reason(name: str, folder: int, reason: str | None) -> None:
     text = "".join(each if each.isprintable() or each == "\n" else repr(each)[1:-1] for each in reason)
     partial = f".{hashlib.blake2b(os.fsencode(name), digest_size=8).hexdigest()}.part"
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC
-    with open(os.open(partial, flags, 0o666, dir_fd=folder), "w", encoding="utf-8", errors="backslashreplace") as file:
-        file.write(f"{text}\n")
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(partial, f"{name}{REASON}", src_dir_fd=folder, dst_dir_fd=folder)
+    opened = os.open(partial, flags, 0o666, dir_fd=folder)
+    try:
+        with open(opened, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(f"{text}\n")
+            file.flush()
+            os.fsync(opened)
+        os.replace(partial, f"{name}{REASON}", src_dir_fd=folder, dst_dir_fd=folder)
+    except OSError:
+        os.unlink(partial, dir_fd=folder)
+        raise

@@ -22,6 +22,13 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
+def test_the_package_is_the_command_too(folder: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "streamflow", "--version"], env=environment(), capture_output=True, text=True, check=True
+    )
+    assert done.stdout.startswith("streamflow ")
+
+
 def test_status_counts_items_by_stage_and_state(folder: Path) -> None:
     write_words(folder, "a", "bb", "bad one", "dull")
     cli(folder, *RUN)

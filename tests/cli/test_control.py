@@ -9,6 +9,9 @@ from typing import Any
 
 import pytest
 
+from streamflow.engine.control.client import ask
+from streamflow.engine.control.messages import Done, Drain, Pause, Resume
+from streamflow.errors import ControlError
 from tests.cli.harness import cli, read_until, started, write_pipeline, write_words
 
 RUN = ("run", "tiny:pipeline", "words.txt", "-w", "ws")
@@ -133,6 +136,20 @@ def test_a_signal_after_a_drain_is_the_second(folder: Path) -> None:
         assert "SIGTERM again: stopping at once" in read_until(run.stderr, "again")
         assert run.wait(60) == 143
     assert status(folder)["stages"]["measure"]["pending"] == 1
+
+
+def test_what_a_process_that_stood_still_did_not_hear_in_time_it_does_not_do_later(folder: Path) -> None:
+    write_words(folder, "wait", "b")
+    with started(folder, *RUN) as run:
+        read_until(run.stdout, "waiting")
+        run.send_signal(signal.SIGSTOP)
+        for request in (Drain(), Pause(stage="measure")):
+            with pytest.raises(ControlError, match="does not answer"):
+                ask(folder / "ws", request, Done, timeout=0.2)
+        run.send_signal(signal.SIGCONT)
+        assert ask(folder / "ws", Resume(stage="measure"), Done, timeout=60) == Done(False)
+        (folder / "go").touch()
+        assert run.wait(60) == 0
 
 
 def test_what_a_killed_process_left_misleads_nobody(folder: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 import typer
 
 from streamflow.cli.letters import seconds
-from tests.cli.harness import cli, read_until, started, write_pipeline, write_words
+from tests.cli.harness import PIPELINE, cli, read_until, started, write_pipeline, write_words
 
 RUN = ("run", "tiny:pipeline", "words.txt", "-w", "ws")
 
@@ -63,3 +63,19 @@ def test_a_dry_run_lists_and_changes_nothing(folder: Path) -> None:
     assert "1 item would be tried again" in told.stderr
     assert len(json.loads(cli(folder, "dead", "list", "-w", "ws", "--json").stdout)) == 2
     assert json.loads(cli(folder, "dead", "list", "-w", "ws", "--json", "--error", "Timeout").stdout) == []
+
+
+def test_a_key_of_another_stage_is_told(folder: Path) -> None:
+    write_pipeline(
+        folder,
+        PIPELINE.replace("stages=[", "stages=[Stage(check), ").replace(
+            "\nasync def as_text", "\nasync def check(length: Length) -> None:\n    pass\n\n\nasync def as_text"
+        ),
+    )
+    write_words(folder, "bad one")
+    cli(folder, *RUN)
+    told = cli(folder, "dead", "show", "bad one", "--stage", "check", "-w", "ws")
+    assert told.returncode == 2
+    assert "no dead letter with the key 'bad one' of the stage 'check'; there is one of measure." in told.stderr
+    told = cli(folder, "dead", "show", "bad two", "--stage", "check", "-w", "ws")
+    assert "no dead letter with the key 'bad two'. `" in told.stderr

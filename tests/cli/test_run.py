@@ -305,3 +305,42 @@ async def measure(word: Word) -> Length:
     assert json.loads(done.stdout[done.stdout.index("{") :])["exit_code"] == code
     assert "left behind ignores its cancellation" in done.stderr
     assert "left_at_once" in (folder / "ws" / "logs" / "streamflow.jsonl").read_text()
+
+
+THREAD = "import threading, time\n    threading.Thread(target=time.sleep, args=(600,), name='counter\\x1b[31m').start()"
+POOL = "import concurrent.futures\n    concurrent.futures.ThreadPoolExecutor().submit(print, 'in a pool').result()"
+
+
+@pytest.mark.parametrize(("words", "code"), [(("a",), 0), (("a", "bad"), 3)])
+def test_a_thread_that_a_stage_left_behind_does_not_keep_the_process(
+    folder: Path, words: tuple[str, ...], code: int
+) -> None:
+    """The interpreter waits for those that are no daemons."""
+    before = "\nasync def measure(word: Word) -> Length:\n"
+    write_pipeline(folder, PIPELINE.replace(before, f"{before}    {THREAD}\n"))
+    write_words(folder, *words)
+    done = cli(folder, *RUN)
+    assert done.returncode == code
+    assert "left threads behind that go on (counter\\x1b[31m" in done.stderr
+
+
+def test_a_signal_ends_it_too(folder: Path) -> None:
+    before = "\nasync def measure(word: Word) -> Length:\n"
+    write_pipeline(folder, PIPELINE.replace(before, f"{before}    {THREAD}\n"))
+    write_words(folder, "wait")
+    with started(folder, *RUN) as run:
+        read_until(run.stdout, "waiting")
+        run.send_signal(signal.SIGTERM)
+        read_until(run.stderr, "finishing 1 active item,")
+        (folder / "go").touch()
+        read_until(run.stderr, "left threads behind that go on")
+        assert run.wait(60) == 143
+
+
+def test_an_idle_pool_of_threads_is_nothing_to_tell_of(folder: Path) -> None:
+    before = "\nasync def measure(word: Word) -> Length:\n"
+    write_pipeline(folder, PIPELINE.replace(before, f"{before}    {POOL}\n"))
+    write_words(folder, "a")
+    done = cli(folder, *RUN)
+    assert done.returncode == 0
+    assert "left threads" not in done.stderr

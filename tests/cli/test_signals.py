@@ -15,7 +15,9 @@ from tests.cli.harness import PIPELINE, cli, read_until, started, write_pipeline
 
 SLOW_IMPORT = "import os\nos.write(1, b'importing\\n')\nos.read(0, 1)\n"
 """A module whose import lasts until stdin ends, and begins with a word about it."""
-BOTH = pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+ALL = pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)], ids=lambda of: str(int(of))
+)
 
 
 def stopped(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int, str]:
@@ -25,7 +27,7 @@ def stopped(process: subprocess.Popen[str], number: signal.Signals) -> tuple[int
     return process.returncode, told
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize("arguments", [("--help",), ("status", "-w", "ws")])
 def test_while_a_command_starts(tmp_path: Path, arguments: tuple[str, ...], number: signal.Signals, code: int) -> None:
     (tmp_path / "typer.py").write_text(SLOW_IMPORT)
@@ -34,7 +36,7 @@ def test_while_a_command_starts(tmp_path: Path, arguments: tuple[str, ...], numb
         assert stopped(command, number) == (code, f"Stopped by {number.name}.\n")
 
 
-@BOTH
+@ALL
 @pytest.mark.parametrize(
     "arguments",
     [

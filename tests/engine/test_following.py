@@ -17,6 +17,7 @@ from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.errors import Reject, RetryLater, Skip
+from streamflow.events import Event, FileNotMoved
 from streamflow.limits.retry import Retry
 from streamflow.record import record
 from streamflow.sources.files import Inputs
@@ -218,6 +219,45 @@ async def test_a_move_that_failed_is_tried_again_though_nothing_is_committed(
     done = {"processed/good.txt"}
     await watch(folder, SqliteStore(tmp_path / "streamflow.db"), Work(), lambda: tree(folder) == done)
     assert len(failed) == 3
+
+
+@pytest.mark.asyncio
+async def test_each_file_that_cannot_be_moved_is_told_once(tmp_path: Path) -> None:
+    told: list[Event] = []
+    followed = following.Following(Filing(tmp_path, "processed", "failed"), MemoryStore(), {}, told.append)
+    in_hand = following.FilesInHand(followed)
+    (tmp_path / "failed" / "deep").write_text("no folder")
+    for name in ("a", "b"):
+        path = tmp_path / "deep" / f"{name}.txt"
+        write(path.parent, **{name: ""})
+        in_hand.take(FoundFile(path, path.name, tmp_path, file_stat(path.stat())))
+        in_hand.done()
+        await followed.look()
+    assert told == [FileNotMoved(str(tmp_path / "deep" / f"{name}.txt"), "Not a directory") for name in ("a", "b")]
+    (tmp_path / "failed" / "deep").unlink()
+    in_hand.take(FoundFile(tmp_path / "none", "none", tmp_path, None))
+    in_hand.done()
+    await followed.look()
+    assert not list((tmp_path / "deep").iterdir())
+    assert len(told) == 2
+
+
+def test_what_cannot_be_moved_is_said_where_people_see_it(tmp_path: Path) -> None:
+    write_pipeline(tmp_path)
+    (tmp_path / "in" / "failed").mkdir(parents=True)
+    (tmp_path / "in" / "deep").mkdir()
+    (tmp_path / "in" / "failed" / "deep").write_text("no folder")
+    for name in ("a.txt", "b.txt"):
+        write_words(tmp_path / "in" / "deep", f"bad {name}", name=name)
+    settings = {"STREAMFLOW_WATCH__QUIET": "0.05", "STREAMFLOW_WATCH__FAILED": "failed"}
+    with started(tmp_path, "watch", "tiny:pipeline", "in", "-w", "ws", **settings) as watching:
+        assert "It stays, and is tried again" in read_until(watching.stderr, ".txt has ended and cannot be moved")
+        log = tmp_path / "ws" / "logs" / "streamflow.jsonl"
+        while log.read_text().count("file_not_moved") < 2:
+            assert watching.poll() is None
+        watching.send_signal(signal.SIGTERM)
+        _, told = watching.communicate(timeout=60)
+    assert "cannot be moved" not in told
 
 
 @pytest.mark.asyncio

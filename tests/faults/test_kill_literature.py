@@ -22,6 +22,7 @@ from stages.literature.pipeline import SIMULATED
 from streamflow.cli.endings import DEAD_LETTERS
 from streamflow.cli.simulators import Simulators, simulators
 from streamflow.storage import DATABASE, inspect
+from streamflow.storage.seal import NAME as SEAL
 from tests.faults import literature
 from tests.faults.engines import Make, chance, engines
 

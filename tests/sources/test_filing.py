@@ -86,6 +86,38 @@ def test_any_name_is_filed_twice_and_its_reason_beside_it(folder: Path, name: st
         assert all(each.decode() for each in names)  # no character is cut in two
 
 
+@pytest.mark.usefixtures("links")
+def test_a_name_whose_reason_would_be_a_folder_is_taken(folder: Path) -> None:
+    filing = Filing(folder, None, "failed")
+    (folder / "failed" / "a.pdf.reason.txt").mkdir()
+    filing.move(found(folder, write(folder / "a.pdf")), "why")
+    name, text = sorted(tree(folder))
+    assert (tree(folder)[name], tree(folder)[text]) == ("content", "why\n")
+    assert name.startswith("failed/a-")
+    assert text == f"{name}{REASON}"
+
+
+@pytest.mark.usefixtures("links")
+@pytest.mark.parametrize("fails", ["fsync", "replace"])
+def test_a_file_whose_reason_cannot_be_written_stays_where_it_is(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, fails: str
+) -> None:
+    """As on a full disk."""
+
+    def full(*arguments: Any, **more: Any) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    filing = Filing(folder, None, "failed")
+    file = found(folder, write(folder / "a.pdf"))
+    with monkeypatch.context() as patched:
+        patched.setattr(os, fails, full)
+        with pytest.raises(OSError, match="No space"):
+            filing.move(file, "why")
+    assert tree(folder) == {"a.pdf": "content"}
+    filing.move(file, "why")
+    assert tree(folder) == {"failed/a.pdf": "content", "failed/a.pdf.reason.txt": "why\n"}
+
+
 def test_a_move_that_was_cut_short_is_finished(folder: Path) -> None:
     """After the link, before the old name went: as kill -9 may leave it."""
     filing = Filing(folder, "processed", "failed")

@@ -136,6 +136,7 @@ class _Answer(msgspec.Struct, frozen=True, omit_defaults=True):
     version: int
     answer: msgspec.Raw = msgspec.Raw(b"null")
     error: str = ""
+    busy: bool = False
 
 
 def encode_request(request: Request) -> bytes:
@@ -169,15 +170,18 @@ def encode_answer(answer: msgspec.Struct) -> bytes:
     return line
 
 
-def encode_error(message: str) -> bytes:
+def encode_error(message: str, *, busy: bool = False) -> bytes:
+    """Why there is no answer: the request is refused, or nobody had time to hear it."""
     told = message.encode("utf-8", "backslashreplace").decode()[:4000]
-    return msgspec.json.encode(_Answer(VERSION, error=told)) + b"\n"
+    return msgspec.json.encode(_Answer(VERSION, error=told, busy=busy)) + b"\n"
 
 
 def decode_answer(line: bytes, kind: type[T]) -> T:
     """Raises UsageError with what the holder refused the request for, and ControlError for what is no answer."""
     try:
         answer = msgspec.json.decode(line, type=_Answer)
+        if answer.busy:
+            raise ControlError(f"The process that holds the workspace does not answer: {answer.error}.")
         if answer.error:
             raise UsageError(answer.error)
         if answer.version != VERSION:

@@ -101,7 +101,8 @@ def is_stranger(connection: socket.socket) -> bool:
 def silent(workspace: Path) -> ControlError:
     return ControlError(
         f"The process that holds the workspace {workspace} does not answer: its event loop is blocked, for instance by "
-        "a stage on the loop that computes or sleeps. The log may say which."
+        "a stage on the loop that computes or sleeps. The log may say which. What it was asked for and has not done by "
+        "now it will not do."
     )
 
 

@@ -1,8 +1,9 @@
 """Serving a control socket: one request and one answer for each connection.
 
 Nobody can hold up the run or fill its memory: requests are bounded in size and in time, connections in number, and
-another user's are refused. Who has gone takes up no connection, and who would wait for long is told so. What was begun
-for them goes on: a change that stops half-way would be worse than one that nobody waits for.
+another user's are refused. Who says nothing gives way to who comes. Who has gone takes up no connection, and what they
+asked for is not begun; who would wait for long is told so. What was begun for them goes on: a change that stops
+half-way would be worse than one that nobody waits for.
 """
 
 from __future__ import annotations
@@ -37,6 +38,7 @@ async def serve(listener: socket.socket, answer: Answer) -> None:
     """Answer whoever connects, until cancelled. What `answer` raises is told to who asked."""
     loop = asyncio.get_running_loop()
     talks: set[asyncio.Task[None]] = set()
+    unheard: dict[socket.socket, asyncio.Task[None]] = {}  # have not said yet what they want; the oldest come first
     async with asyncio.TaskGroup() as group:
         while True:
             try:
@@ -44,28 +46,45 @@ async def serve(listener: socket.socket, answer: Answer) -> None:
             except OSError:
                 await asyncio.sleep(_OUT_OF_DESCRIPTORS)
                 continue
+            if is_stranger(connection):
+                _dismiss(connection, encode_error("only the user who started the process may ask it"))
+                continue
             if len(talks) >= MOST:
-                _dismiss(connection, "too many ask at once: try again")
-            elif is_stranger(connection):
-                _dismiss(connection, "only the user who started the process may ask it")
-            else:
-                talk = group.create_task(_talk(connection, answer, group), name="streamflow control talk")
-                talks.add(talk)
-                talk.add_done_callback(talks.discard)
+                await asyncio.sleep(0)  # hear those who came at the same moment
+            if len(talks) >= MOST and unheard:
+                idle = next(iter(unheard))
+                unheard[idle].cancel()
+                await asyncio.wait((unheard.pop(idle),))
+                idle.close()
+            if len(talks) >= MOST:
+                _dismiss(connection, encode_error("too many ask at once: try again", busy=True))
+                continue
+            talk = group.create_task(_talk(connection, answer, group, unheard), name="streamflow control talk")
+            unheard[connection] = talk
+            talks.add(talk)
+            talk.add_done_callback(talks.discard)
 
 
-def _dismiss(connection: socket.socket, why: str) -> None:
+def _dismiss(connection: socket.socket, last_words: bytes) -> None:
     with connection, suppress(OSError):
         connection.setblocking(False)
-        connection.send(encode_error(why))
+        connection.send(last_words)
 
 
-async def _talk(connection: socket.socket, answer: Answer, group: asyncio.TaskGroup) -> None:
+async def _talk(
+    connection: socket.socket,
+    answer: Answer,
+    group: asyncio.TaskGroup,
+    unheard: dict[socket.socket, asyncio.Task[None]],
+) -> None:
     with connection, suppress(OSError):  # TimeoutError is one too: the other side is slow, or gone
         connection.setblocking(False)
-        async with asyncio.timeout(PATIENCE):
-            line = await _read_line(connection)
-        answering = group.create_task(_answered(line, answer), name="streamflow control answer")
+        try:
+            async with asyncio.timeout(PATIENCE):
+                line = await _read_line(connection)
+        finally:
+            unheard.pop(connection, None)
+        answering = group.create_task(_answered(line, answer, connection), name="streamflow control answer")
         answered = await _while_there(connection, answering)
         async with asyncio.timeout(PATIENCE):
             await asyncio.get_running_loop().sock_sendall(connection, answered)
@@ -102,11 +121,14 @@ async def _read_line(connection: socket.socket) -> bytes:
     return bytes(received)
 
 
-async def _answered(line: bytes, answer: Answer) -> bytes:
+async def _answered(line: bytes, answer: Answer, connection: socket.socket) -> bytes:
     if len(line) > MAX_REQUEST:
         return encode_error(f"the request is too long: at most {MAX_REQUEST:,} bytes are taken")
     try:
-        return encode_answer(await answer(decode_request(line.partition(b"\n")[0])))
+        request = decode_request(line.partition(b"\n")[0])
+        if _has_gone(connection):
+            return b""  # they were told by now that it failed
+        return encode_answer(await answer(request))
     except (UsageError, ControlError) as error:
         return encode_error(str(error))
     except Exception as error:  # noqa: BLE001 - a request must not end the run

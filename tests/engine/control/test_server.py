@@ -24,7 +24,7 @@ from streamflow.engine.control.messages import (
 )
 from streamflow.engine.control.place import NAME, listening
 from streamflow.engine.control.server import MOST, serve
-from streamflow.errors import UsageError
+from streamflow.errors import ControlError, UsageError
 from tests.engine.flows import until
 
 pytestmark = pytest.mark.asyncio
@@ -169,17 +169,79 @@ def _talks() -> int:
     return sum(task.get_name() == "streamflow control talk" for task in asyncio.all_tasks())
 
 
-async def test_more_than_so_many_at_once_are_sent_away_and_the_others_served(tmp_path: Path) -> None:
+def _answers() -> int:
+    return sum(task.get_name() == "streamflow control answer" for task in asyncio.all_tasks())
+
+
+async def test_who_says_nothing_gives_way_to_who_comes(tmp_path: Path) -> None:
     async with served(tmp_path), asyncio.timeout(ENOUGH):
-        waiting = [await asyncio.open_unix_connection(str(tmp_path / NAME)) for _ in range(MOST)]
+        idle = [await asyncio.open_unix_connection(str(tmp_path / NAME)) for _ in range(MOST)]
         await until(lambda: _talks() == MOST)
-        assert b"too many" in await told(tmp_path)
-        for reader, writer in waiting:
+        assert await asked(tmp_path) == Done(True)
+        assert await idle[0][0].read() == b""
+        for reader, writer in idle[1:]:
             writer.write(encode_request(Drain()))
             assert b"changed" in await reader.read()
+        for _, writer in idle:
             writer.close()
             await writer.wait_closed()
+
+
+async def test_many_who_come_at_the_same_moment_are_served(tmp_path: Path) -> None:
+    """All have said what they want before the first is heard."""
+    with listening(tmp_path) as listener:
+        callers = [socket.socket(socket.AF_UNIX) for _ in range(MOST + 1)]
+        for caller in callers:
+            caller.connect(str(tmp_path / NAME))
+            caller.sendall(encode_request(Drain()))
+            caller.setblocking(False)
+        serving = asyncio.create_task(serve(listener, yes))
+        async with asyncio.timeout(ENOUGH):
+            loop = asyncio.get_running_loop()
+            answers = [await loop.sock_recv(caller, 2**14) for caller in callers]
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+        for caller in callers:
+            caller.close()
+    assert all(b"changed" in answer for answer in answers[:MOST])
+    assert b"too many" in answers[MOST] or b"changed" in answers[MOST]
+
+
+async def test_more_than_so_many_at_once_are_sent_away(tmp_path: Path) -> None:
+    go = asyncio.Event()
+
+    async def slowly(request: AnyRequest) -> msgspec.Struct:
+        await go.wait()
+        return Done(True)
+
+    async with served(tmp_path, slowly), asyncio.timeout(ENOUGH), asyncio.TaskGroup() as group:
+        waiting = [group.create_task(told(tmp_path, encode_request(Drain()))) for _ in range(MOST)]
+        await until(lambda: _answers() == MOST)
+        with pytest.raises(ControlError, match="too many ask at once: try again"):
+            await asked(tmp_path)
+        go.set()
+        for each in waiting:
+            assert b"changed" in await each
         assert await asked(tmp_path) == Done(True)
+
+
+async def test_what_is_asked_by_one_who_has_gone_is_not_done(tmp_path: Path) -> None:
+    """They were told that nobody answers. One that only says no more is still there."""
+    heard: list[AnyRequest] = []
+
+    async def hear(request: AnyRequest) -> msgspec.Struct:
+        heard.append(request)
+        return Done(True)
+
+    with listening(tmp_path) as listener:
+        with pytest.raises(ControlError, match="has not done by now it will not do"):
+            ask(tmp_path, Drain(), Done, timeout=0.05)
+        serving = asyncio.create_task(serve(listener, hear))
+        async with asyncio.timeout(ENOUGH):
+            assert b"changed" in await told(tmp_path, encode_request(Status()), closes=True)
+        serving.cancel()
+        await asyncio.gather(serving, return_exceptions=True)
+    assert heard == [Status()]
 
 
 async def test_who_has_gone_takes_no_place_and_who_stays_is_told_that_it_takes_long(
@@ -198,12 +260,14 @@ async def test_who_has_gone_takes_no_place_and_who_stays_is_told_that_it_takes_l
 
     monkeypatch.setattr(server, "LOOK", 0.01)
     async with served(tmp_path, slowly), asyncio.timeout(ENOUGH):
+        writers = []
         for _ in range(MOST):
             _, writer = await asyncio.open_unix_connection(str(tmp_path / NAME))
             writer.write(encode_request(Drain()))
-            await writer.drain()
-            writer.close()
+            writers.append(writer)
         await until(lambda: len(begun) == MOST)
+        for writer in writers:
+            writer.close()
         await until(lambda: _talks() == 0)
         assert await asyncio.to_thread(ask, tmp_path, Status(), Done, timeout=ENOUGH) == Done(False)
         monkeypatch.setattr(server, "LONGEST", 0.05)
