@@ -27,6 +27,7 @@ from pydantic import (
     PrivateAttr,
     SecretStr,
     ValidationError,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -42,6 +43,10 @@ T = TypeVar("T")
 FILE_NAME = "streamflow.toml"
 PREFIX = "STREAMFLOW_"
 _SECRETS = ("api_key", "token", "password")
+_YEAR = 366 * 86_400.0
+"""Seconds. No service counts in more; without a bound, the end of a wait is in no calendar."""
+_DENSEST = 1e-9
+"""Seconds between two calls."""
 
 
 def _without_empty(values: Any, known: Collection[str]) -> Any:
@@ -64,7 +69,7 @@ class WindowSettings(_Section):
 
     kind: str = Field(default="requests", pattern=r"^[a-z][a-z0-9_]*$")
     size: float = Field(gt=0)
-    per: float = Field(gt=0)
+    per: float = Field(gt=0, le=_YEAR)
 
 
 class ServiceSettings(_Section):
@@ -79,13 +84,21 @@ class ServiceSettings(_Section):
     """The address by which the service may reach whoever calls it."""
     rate: float | None = Field(default=None, gt=0)
     """Requests in `per` seconds."""
-    per: float | None = Field(default=None, gt=0)
+    per: float | None = Field(default=None, gt=0, le=_YEAR)
     concurrency: int | None = Field(default=None, ge=1)
     burst: int | None = Field(default=None, ge=1)
     windows: tuple[WindowSettings, ...] | None = None
     """Beside `rate`; each replaces the published one of the same kind and seconds."""
     timeout: float | None = Field(default=None, gt=0)
     """Seconds for a whole call."""
+
+    @field_validator("rate", "per")
+    @classmethod
+    def _is_a_pace(cls, value: float | None, info: ValidationInfo) -> float | None:
+        rate, per = (value, 1.0) if info.field_name == "rate" else (info.data.get("rate") or 1.0, value)
+        if rate is not None and per is not None and not _DENSEST <= per / rate <= _YEAR:
+            raise ValueError("at least a call a year and at most a billion a second")
+        return value
 
     @field_validator("base_url")
     @classmethod
