@@ -100,6 +100,16 @@ class ServiceSettings(_Section):
             raise ValueError("at least a call a year and at most a billion a second")
         return value
 
+    @field_validator("windows")
+    @classmethod
+    def _differ(cls, value: tuple[WindowSettings, ...] | None) -> tuple[WindowSettings, ...] | None:
+        seen: set[tuple[str, float]] = set()
+        for window in value or ():
+            if (window.kind, window.per) in seen:
+                raise ValueError(f"one window of {window.kind} in {window.per:g} s; the smaller of the two is enough")
+            seen.add((window.kind, window.per))
+        return value
+
     @field_validator("base_url")
     @classmethod
     def _is_web_address(cls, value: str | None) -> str | None:
@@ -329,7 +339,8 @@ def _explain(problem: Mapping[str, Any], origins: _Origins) -> str:
     expected = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"The setting {setting} in {source} is wrong: expected a section, [{setting}]."
-    got = f", got {str(problem['input'])[:80]!r}" if where[-1] not in _SECRETS else ""
+    shown = where[-1] not in _SECRETS and isinstance(problem["input"], str | int | float)
+    got = f", got {str(problem['input'])[:80]!r}" if shown else ""
     return f"The setting {setting} in {source} is wrong: expected {expected}{got}."
 
 

@@ -87,6 +87,11 @@ def test_an_empty_text_unsets_what_the_file_says(tmp_path: Path, monkeypatch: py
         ("[services.crossref]\nrate = 0.001\nper = 3e7", "services.crossref.per", "a call a year"),
         ("[services.crossref]\nrate = 1\nper = 1e-320", "services.crossref.per", "a billion a second"),
         ("[[services.github.windows]]\nsize = 5\nper = 1e300", "services.github.windows.0.per", "31622400"),
+        (
+            "[[services.github.windows]]\nsize = 5\nper = 60\n[[services.github.windows]]\nsize = 9\nper = 60.0",
+            "services.github.windows",
+            "one window of requests in 60 s",
+        ),
         ("[stages.enrich]\nworkers = 1.5", "stages.enrich.workers", "integer"),
         ("[storage]\nsynchronous = 'OFF'", "storage.synchronous", "'FULL' or 'NORMAL'"),
         ("[[services.github.windows]]\nsise = 5", "services.github.windows.0.sise", "'size'"),
