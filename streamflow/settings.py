@@ -43,6 +43,8 @@ T = TypeVar("T")
 FILE_NAME = "streamflow.toml"
 PREFIX = "STREAMFLOW_"
 _SECRETS = ("api_key", "token", "password")
+_HIDDEN = (*_SECRETS, "email", "base_url")
+"""Not shown where they are wrong: an address may hold a user's name and password."""
 _YEAR = 366 * 86_400.0
 """Seconds. No service counts in more; without a bound, the end of a wait is in no calendar."""
 _DENSEST = 1e-9
@@ -266,8 +268,14 @@ class Settings(BaseSettings):
         for service in self.services.values():
             secrets = (cast("SecretStr | None", getattr(service, name)) for name in _SECRETS)
             found.update(secret.get_secret_value() for secret in secrets if secret is not None)
-            found.update((service.email,) if service.email else ())
+            found.update(text for text in (service.email, _password(service.base_url)) if text)
         return frozenset(found)
+
+
+def _password(address: str | None) -> str | None:
+    from yarl import URL
+
+    return URL(address).password if address is not None else None
 
 
 def load_settings(workspace: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -339,7 +347,7 @@ def _explain(problem: Mapping[str, Any], origins: _Origins) -> str:
     expected = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"The setting {setting} in {source} is wrong: expected a section, [{setting}]."
-    shown = where[-1] not in _SECRETS and isinstance(problem["input"], str | int | float)
+    shown = where[-1] not in _HIDDEN and isinstance(problem["input"], str | int | float)
     got = f", got {str(problem['input'])[:80]!r}" if shown else ""
     return f"The setting {setting} in {source} is wrong: expected {expected}{got}."
 

@@ -158,6 +158,20 @@ def test_a_credential_of_the_wrong_type_is_not_printed(tmp_path: Path) -> None:
     assert "987654321" not in message
 
 
+@pytest.mark.parametrize(
+    "line", ["base_url = 'htp://me:hunter2@proxy'", "base_url = 'me:hunter2@proxy'", "email = ['hunter2']"]
+)
+def test_an_address_that_is_wrong_is_not_printed(tmp_path: Path, line: str) -> None:
+    message = refusal(tmp_path, f"[services.github]\n{line}")
+    assert f"services.github.{line.split()[0]}" in message
+    assert "hunter2" not in message
+
+
+def test_the_password_of_an_address_is_among_the_credentials(tmp_path: Path) -> None:
+    settings = load(tmp_path, "[services.a]\nbase_url = 'http://me:hun%2Fter2@proxy'\n")
+    assert settings.secret_values() == {"hun/ter2"}
+
+
 @pytest.mark.parametrize("content", [b"x = [", b"\xff\xfe", b"a = 1\na = 2"])
 def test_a_file_that_is_no_toml_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "streamflow.toml").write_bytes(content)
