@@ -117,6 +117,8 @@ class ServiceSettings(_Section):
     def _is_web_address(cls, value: str | None) -> str | None:
         if value is not None and not value.lower().startswith(("http://", "https://")):
             raise ValueError("an address that begins with http:// or https://")
+        if value is not None and not _can_be_called(value):
+            raise ValueError("a whole address, such as http://localhost:8080/path")
         return value
 
 
@@ -270,6 +272,19 @@ class Settings(BaseSettings):
             found.update(secret.get_secret_value() for secret in secrets if secret is not None)
             found.update(text for text in (service.email, _password(service.base_url)) if text)
         return frozenset(found)
+
+
+def _can_be_called(address: str) -> bool:
+    """Whether a host can be looked up by a web address, and a port of it called."""
+    from yarl import URL  # the client's own reading
+
+    try:
+        url = URL(address)
+        host = url.raw_host or ""
+        host.encode("idna")  # no empty part, and none that is too long
+    except ValueError:
+        return False
+    return bool(host and url.port) and address.isprintable() and " " not in host
 
 
 def _password(address: str | None) -> str | None:

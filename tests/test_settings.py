@@ -167,6 +167,32 @@ def test_an_address_that_is_wrong_is_not_printed(tmp_path: Path, line: str) -> N
     assert "hunter2" not in message
 
 
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://",
+        "http:///path",
+        "http://[::1",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://host:port",
+        "http://two words/",
+        "http://two\\nlines/",
+        "http://two..dots/",
+        "http://me:hunter2@/",
+    ],
+)
+def test_an_address_that_cannot_be_called_is_refused(tmp_path: Path, address: str) -> None:
+    message = refusal(tmp_path, f'[services.github]\nbase_url = "{address}"')
+    assert "services.github.base_url" in message
+    assert "a whole address" in message
+
+
+@pytest.mark.parametrize("address", ["HTTP://[::1]:80", "https://me:pw@bücher.example/a b?c=d", "http://ex_ample."])
+def test_an_address_that_can_be_called_is_taken(tmp_path: Path, address: str) -> None:
+    assert load(tmp_path, f'[services.github]\nbase_url = "{address}"').services["github"].base_url == address
+
+
 def test_the_password_of_an_address_is_among_the_credentials(tmp_path: Path) -> None:
     settings = load(tmp_path, "[services.a]\nbase_url = 'http://me:hun%2Fter2@proxy'\n")
     assert settings.secret_values() == {"hun/ter2"}
