@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -45,6 +46,8 @@ PREFIX = "STREAMFLOW_"
 _SECRETS = ("api_key", "token", "password")
 _HIDDEN = (*_SECRETS, "email", "base_url")
 """Not shown where they are wrong: an address may hold a user's name and password."""
+_HEADER_TEXT = re.compile(r"[\x20-\x7e\xa0-\xff]*")
+"""Latin-1 without its control characters (RFC 9110 §5.5, without tabs)."""
 _YEAR = 366 * 86_400.0
 """Seconds. No service counts in more; without a bound, the end of a wait is in no calendar."""
 _DENSEST = 1e-9
@@ -100,6 +103,14 @@ class ServiceSettings(_Section):
         rate, per = (value, 1.0) if info.field_name == "rate" else (info.data.get("rate") or 1.0, value)
         if rate is not None and per is not None and not _DENSEST <= per / rate <= _YEAR:
             raise ValueError("at least a call a year and at most a billion a second")
+        return value
+
+    @field_validator("api_key", "token", "email")
+    @classmethod
+    def _fits_a_header(cls, value: SecretStr | str | None) -> SecretStr | str | None:
+        text = value.get_secret_value() if isinstance(value, SecretStr) else value
+        if text is not None and not _HEADER_TEXT.fullmatch(text):
+            raise ValueError("what an HTTP header can hold: Latin letters, no line break or other control sign")
         return value
 
     @field_validator("windows")

@@ -167,6 +167,15 @@ def test_an_address_that_is_wrong_is_not_printed(tmp_path: Path, line: str) -> N
     assert "hunter2" not in message
 
 
+@pytest.mark.parametrize("setting", ["api_key", "token", "email"])
+@pytest.mark.parametrize("text", ["a@b\\nX", "hunter2\\n", "a\\u0000b", "a\\u007f", "a\\u0085", "ключ"])
+def test_what_no_header_can_hold_is_refused_and_not_printed(tmp_path: Path, setting: str, text: str) -> None:
+    message = refusal(tmp_path, f'[services.github]\n{setting} = "{text}"')
+    assert f"services.github.{setting}" in message
+    assert "what an HTTP header can hold" in message
+    assert "got" not in message
+
+
 @pytest.mark.parametrize(
     "address",
     [
