@@ -32,6 +32,7 @@ from pydantic import (
     field_validator,
     model_validator,
 )
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
@@ -60,6 +61,13 @@ def _without_empty(values: Any, known: Collection[str]) -> Any:
     return {key: value for key, value in values.items() if value != "" or key not in known}
 
 
+def _no_truth(value: object, fields: Mapping[str, FieldInfo], info: ValidationInfo) -> object:
+    """Refuse true and false where they would be taken for 1 and 0."""
+    if isinstance(value, bool) and fields[str(info.field_name)].annotation in (int, float, int | None, float | None):
+        raise ValueError("a number")
+    return value
+
+
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
 
@@ -67,6 +75,11 @@ class _Section(BaseModel):
     @classmethod
     def _empty_is_unset(cls, values: Any) -> Any:
         return _without_empty(values, cls.model_fields)
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
+        return _no_truth(value, cls.model_fields, info)
 
 
 class WindowSettings(_Section):
@@ -248,6 +261,11 @@ class Settings(BaseSettings):
     @classmethod
     def _empty_is_unset(cls, values: Any) -> Any:
         return _without_empty(values, cls.model_fields)
+
+    @field_validator("grace", "outage", mode="before")
+    @classmethod
+    def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
+        return _no_truth(value, cls.model_fields, info)
 
     _origins: _Origins = PrivateAttr(default_factory=_Origins)
 

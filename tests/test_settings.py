@@ -100,6 +100,10 @@ def test_an_empty_text_unsets_what_the_file_says(tmp_path: Path, monkeypatch: py
         ("services = 3", "services", "[services]"),
         ("services.crossref = 3", "services.crossref", "[services.crossref]"),
         ("grace = -1", "grace", "0"),
+        ("grace = true", "grace", "number"),
+        ("[stages.enrich]\nworkers = true", "stages.enrich.workers", "number"),
+        ("[services.crossref]\nrate = true", "services.crossref.rate", "number"),
+        ("[[services.github.windows]]\nsize = true\nper = 60", "services.github.windows.0.size", "number"),
     ],
 )
 def test_a_wrong_setting_in_the_file_is_named_with_what_was_expected(
