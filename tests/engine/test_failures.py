@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -9,9 +10,11 @@ from streamflow.engine.context import Context
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.stage import Stage
-from streamflow.events import Event, ItemDied, ItemRetried, LimitPaused
+from streamflow.errors import Reject, Skip
+from streamflow.events import Event, ItemDied, ItemRetried, ItemSkipped, LimitPaused
 from streamflow.http.service import Service
 from streamflow.sources.files import Inputs
+from streamflow.storage.inspect import dead_letters
 from tests.engine.flows import AT_ONCE, Number, Result, flow, play_virtual
 
 SERVICE = Service("shop", "http://127.0.0.1:9")
@@ -31,6 +34,20 @@ def test_an_error_without_words_costs_only_its_item() -> None:
     played = play_virtual(flow(Stage(fails, retry=AT_ONCE)))
     assert [event.error for event in played.told(ItemRetried)] == ["Unspeakable", "Unspeakable"]
     assert [(event.key, event.error) for event in played.told(ItemDied)] == [("3", "Unspeakable (after 3 attempts)")]
+
+
+async def ends_oddly(number: Number) -> Result:
+    reason: Any = {0: 5, 1: None, 2: ["a", 2]}[number.n]
+    raise Skip(reason) if number.n == 0 else Reject(reason)
+
+
+@pytest.mark.asyncio
+async def test_a_reason_that_is_no_text_is_kept_as_its_text(tmp_path: Path) -> None:
+    told: list[Event] = []
+    await run_pipeline(flow(Stage(ends_oddly), count=3), workspace=tmp_path, hook=told.append)
+    assert [event.reason for event in told if isinstance(event, ItemSkipped)] == ["5"]
+    assert [event.error for event in told if isinstance(event, ItemDied)] == ["None", "['a', 2]"]
+    assert {letter.error for letter in dead_letters(tmp_path)} == {"None", "['a', 2]"}
 
 
 async def refused(inputs: Inputs, *, context: Context) -> AsyncIterator[Number]:
