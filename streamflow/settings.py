@@ -293,6 +293,25 @@ class Settings(BaseSettings):
                         f"{kind}.{name}. {_suggest(name, known)}{hint}"
                     )
 
+    def check_windows(self, service: str, kinds: Collection[str]) -> None:
+        """Raise SettingsError for a window of a kind that is none of `kinds`, which the calls of a service cost."""
+        for window in self.services[service].windows or ():
+            if window.kind not in kinds:
+                raise SettingsError(
+                    f"{self._origins.of(('services', service, 'windows'))} limits the {window.kind} of {service}, but "
+                    f"its calls cost none, so services.{service}.windows would limit nothing. "
+                    f"{_suggest(window.kind, kinds)} A client names what its calls cost in Service(cost=…)."
+                )
+
+    def check_rate(self, service: str, published: float | None) -> None:
+        """Raise SettingsError for seconds without calls that are counted in them; the service publishes its rate."""
+        given = self.services[service]
+        if given.per is not None and given.rate is None and published is None:
+            raise SettingsError(
+                f"services.{service}.per in {self._origins.of(('services', service, 'per'))} is the seconds of a rate, "
+                f"but there is none: {service} publishes none. Set services.{service}.rate too."
+            )
+
     def secret_values(self) -> frozenset[str]:
         """Every credential, for the redaction of logs; email addresses too, they are personal."""
         found: set[str] = set()
