@@ -6,202 +6,44 @@
     workers = 16                   STREAMFLOW_STAGES__ENRICH__WORKERS=16
 
 A setting that nobody knows is an error, wherever it stands: a misspelt limit that is silently ignored is worse.
-An empty text sets a setting back to its default, whatever a lower place says.
-This is the only module that imports pydantic.
+An empty text sets a setting back to its default, whatever a lower place says. What may stand in a section says
+`sections`; no other module imports pydantic.
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import re
 import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationError,
-    ValidationInfo,
-    field_validator,
-    model_validator,
-)
-from pydantic.fields import FieldInfo
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from streamflow.errors import SettingsError
 from streamflow.failpoints import VARIABLES as FAILPOINTS
-from streamflow.units import span
+from streamflow.sections import (
+    HIDDEN,
+    DownloadSettings,
+    LogSettings,
+    RetentionSettings,
+    ServiceSettings,
+    StageSettings,
+    StorageSettings,
+    WatchSettings,
+    WindowSettings,
+    no_truth,
+    without_empty,
+)
 
 T = TypeVar("T")
 
 FILE_NAME = "streamflow.toml"
 PREFIX = "STREAMFLOW_"
-_SECRETS = ("api_key", "token", "password")
-_HIDDEN = (*_SECRETS, "email", "base_url")
-"""Not shown where they are wrong: an address may hold a user's name and password."""
-_HEADER_TEXT = re.compile(r"[\x20-\x7e\xa0-\xff]*")
-"""Latin-1 without its control characters (RFC 9110 §5.5, without tabs)."""
-_YEAR = 366 * 86_400.0
-"""Seconds. No service counts in more; without a bound, the end of a wait is in no calendar."""
-_DENSEST = 1e-9
-"""Seconds between two calls."""
-
-
-def _without_empty(values: Any, known: Collection[str]) -> Any:
-    if not isinstance(values, dict):
-        return values
-    return {key: value for key, value in values.items() if value != "" or key not in known}
-
-
-def _no_truth(value: object, fields: Mapping[str, FieldInfo], info: ValidationInfo) -> object:
-    """Refuse true and false where they would be taken for 1 and 0."""
-    if isinstance(value, bool) and fields[str(info.field_name)].annotation in (int, float, int | None, float | None):
-        raise ValueError("a number")
-    return value
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_unset(cls, values: Any) -> Any:
-        return _without_empty(values, cls.model_fields)
-
-    @field_validator("*", mode="before")
-    @classmethod
-    def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
-        return _no_truth(value, cls.model_fields, info)
-
-
-class WindowSettings(_Section):
-    """One window of an API, `[[services.NAME.windows]]`: at most `size` of a `kind` of cost in any `per` seconds."""
-
-    kind: str = Field(default="requests", pattern=r"^[a-z][a-z0-9_]*$")
-    size: float = Field(gt=0)
-    per: float = Field(gt=0, le=_YEAR)
-
-
-class ServiceSettings(_Section):
-    """One API, `[services.NAME]`. What is not set stays as the service publishes it."""
-
-    base_url: str | None = None
-    """Where the service is: a simulator, a proxy, a mirror."""
-    api_key: SecretStr | None = None
-    token: SecretStr | None = None
-    password: SecretStr | None = None
-    email: str | None = None
-    """The address by which the service may reach whoever calls it."""
-    rate: float | None = Field(default=None, gt=0)
-    """Requests in `per` seconds."""
-    per: float | None = Field(default=None, gt=0, le=_YEAR)
-    concurrency: int | None = Field(default=None, ge=1)
-    burst: int | None = Field(default=None, ge=1)
-    windows: tuple[WindowSettings, ...] | None = None
-    """Beside `rate`; each replaces the published one of the same kind and seconds."""
-    timeout: float | None = Field(default=None, gt=0)
-    """Seconds for a whole call."""
-
-    @field_validator("rate", "per")
-    @classmethod
-    def _is_a_pace(cls, value: float | None, info: ValidationInfo) -> float | None:
-        rate, per = (value, 1.0) if info.field_name == "rate" else (info.data.get("rate") or 1.0, value)
-        if rate is not None and per is not None and not _DENSEST <= per / rate <= _YEAR:
-            raise ValueError("at least a call a year and at most a billion a second")
-        return value
-
-    @field_validator("api_key", "token", "email")
-    @classmethod
-    def _fits_a_header(cls, value: SecretStr | str | None) -> SecretStr | str | None:
-        text = value.get_secret_value() if isinstance(value, SecretStr) else value
-        if text is not None and not _HEADER_TEXT.fullmatch(text):
-            raise ValueError("what an HTTP header can hold: Latin letters, no line break or other control sign")
-        return value
-
-    @field_validator("windows")
-    @classmethod
-    def _differ(cls, value: tuple[WindowSettings, ...] | None) -> tuple[WindowSettings, ...] | None:
-        seen: set[tuple[str, float]] = set()
-        for window in value or ():
-            if (window.kind, window.per) in seen:
-                raise ValueError(f"one window of {window.kind} in {window.per:g} s; the smaller of the two is enough")
-            seen.add((window.kind, window.per))
-        return value
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_web_address(cls, value: str | None) -> str | None:
-        if value is not None and not value.lower().startswith(("http://", "https://")):
-            raise ValueError("an address that begins with http:// or https://")
-        if value is not None and not _can_be_called(value):
-            raise ValueError("a whole address, such as http://localhost:8080/path")
-        return value
-
-
-class StageSettings(_Section):
-    """One stage, `[stages.NAME]`. What is not set stays as the pipeline declares it."""
-
-    workers: int | None = Field(default=None, ge=1, le=10_000)
-    capacity: int | None = Field(default=None, ge=1)
-    """Places in the channel in front of the stage."""
-    timeout: float | None = Field(default=None, gt=0)
-    """Seconds of work on one item; waiting for limits is not counted."""
-    attempts: int | None = Field(default=None, ge=1)
-
-
-class StorageSettings(_Section):
-    synchronous: Literal["FULL", "NORMAL"] = "FULL"
-    """SQLite's pragma. NORMAL may lose the last transactions to a power cut, never to a crash of the program."""
-
-
-class DownloadSettings(_Section):
-    allow_private: bool = False
-    """Whether downloads may lead to private and special addresses; simulators on loopback need it. The local link and
-    the metadata services of clouds stay refused."""
-    max_bytes: int = Field(default=200 * 2**20, ge=1)
-    """The largest body that is kept, decoded."""
-
-
-class LogSettings(_Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    max_bytes: int = Field(default=10 * 2**20, ge=4096)
-    """The size at which the log file is put aside and a new one begun."""
-    keep: int = Field(default=4, ge=0)
-    """How many files that were put aside are kept."""
-
-
-class RetentionSettings(_Section):
-    done: float | None = None
-    """The age, as a time span, at which `watch` forgets the records of items that ended well; not set: never."""
-
-    @field_validator("done", mode="before")
-    @classmethod
-    def _is_span(cls, value: object) -> object:
-        try:
-            return value if value is None else span(str(value))
-        except ValueError:
-            raise ValueError("a time span, such as 12h or 30d") from None
-
-
-class WatchSettings(_Section):
-    quiet: float = Field(default=2.0, ge=0)
-    """Seconds without a change after which a file counts as whole."""
-    rescan: float = Field(default=60.0, gt=0)
-    """Seconds between scans of the whole folder, in case a notification was lost."""
-    poll: float | None = Field(default=None, gt=0)
-    """Seconds between scans instead of notifications, for network file systems; not set: notifications."""
-    processed: str | None = None
-    """The folder, seen from the watched one, to which a file is moved when its items have ended; not set: it stays."""
-    failed: str | None = None
-    """The same for a file of which an item became a dead letter; the reason is written beside it."""
 
 
 class _Named(dict[str, T]):
@@ -260,12 +102,12 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unset(cls, values: Any) -> Any:
-        return _without_empty(values, cls.model_fields)
+        return without_empty(values, cls.model_fields)
 
     @field_validator("grace", "outage", mode="before")
     @classmethod
     def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
-        return _no_truth(value, cls.model_fields, info)
+        return no_truth(value, cls.model_fields, info)
 
     _origins: _Origins = PrivateAttr(default_factory=_Origins)
 
@@ -314,31 +156,7 @@ class Settings(BaseSettings):
 
     def secret_values(self) -> frozenset[str]:
         """Every credential, for the redaction of logs; email addresses too, they are personal."""
-        found: set[str] = set()
-        for service in self.services.values():
-            secrets = (cast("SecretStr | None", getattr(service, name)) for name in _SECRETS)
-            found.update(secret.get_secret_value() for secret in secrets if secret is not None)
-            found.update(text for text in (service.email, _password(service.base_url)) if text)
-        return frozenset(found)
-
-
-def _can_be_called(address: str) -> bool:
-    """Whether a host can be looked up by a web address, and a port of it called."""
-    from yarl import URL  # the client's own reading
-
-    try:
-        url = URL(address)
-        host = url.raw_host or ""
-        host.encode("idna")  # no empty part, and none that is too long
-    except ValueError:
-        return False
-    return bool(host and url.port) and address.isprintable() and " " not in host
-
-
-def _password(address: str | None) -> str | None:
-    from yarl import URL
-
-    return URL(address).password if address is not None else None
+        return frozenset().union(*(service.secrets for service in self.services.values()))
 
 
 def load_settings(workspace: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -410,7 +228,7 @@ def _explain(problem: Mapping[str, Any], origins: _Origins) -> str:
     expected = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"The setting {setting} in {source} is wrong: expected a section, [{setting}]."
-    shown = where[-1] not in _HIDDEN and isinstance(problem["input"], str | int | float)
+    shown = where[-1] not in HIDDEN and isinstance(problem["input"], str | int | float)
     got = f", got {str(problem['input'])[:80]!r}" if shown else ""
     return f"The setting {setting} in {source} is wrong: expected {expected}{got}."
 

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # a worker process imports this module and needs none of thes
     from streamflow.limits.allowance import Allowance
     from streamflow.limits.limit import Limit
     from streamflow.limits.registry import Registry
-    from streamflow.settings import ServiceSettings, Settings
+    from streamflow.sections import ServiceSettings
+    from streamflow.settings import Settings
     from streamflow.storage.files import FileStore
 
 
