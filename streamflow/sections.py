@@ -103,7 +103,7 @@ class ServiceSettings(Section):
         seen: set[tuple[str, float]] = set()
         for window in value or ():
             if (window.kind, window.per) in seen:
-                raise ValueError(f"one window of {window.kind} in {window.per:g} s; the smaller of the two is enough")
+                raise ValueError(f"a single window of {window.kind} in {window.per:g} s: leave the larger out")
             seen.add((window.kind, window.per))
         return value
 

@@ -90,7 +90,7 @@ def test_an_empty_text_unsets_what_the_file_says(tmp_path: Path, monkeypatch: py
         (
             "[[services.github.windows]]\nsize = 5\nper = 60\n[[services.github.windows]]\nsize = 9\nper = 60.0",
             "services.github.windows",
-            "one window of requests in 60 s",
+            "a single window of requests in 60 s",
         ),
         ("[stages.enrich]\nworkers = 1.5", "stages.enrich.workers", "integer"),
         ("[storage]\nsynchronous = 'OFF'", "storage.synchronous", "'FULL' or 'NORMAL'"),
