@@ -232,9 +232,10 @@ class CredentialsRefused(ServiceError):
 
 
 class Outcome(Exception):
-    """How a stage's function says what becomes of its item."""
+    """How a stage's function says what becomes of its item. What is given as the reason is kept as its text."""
 
     def __init__(self, reason: str) -> None:
+        reason = str(reason)  # a table holds it
         super().__init__(reason)
         self.reason = reason
 

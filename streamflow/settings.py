@@ -6,8 +6,8 @@
     workers = 16                   STREAMFLOW_STAGES__ENRICH__WORKERS=16
 
 A setting that nobody knows is an error, wherever it stands: a misspelt limit that is silently ignored is worse.
-An empty text sets a setting back to its default, whatever a lower place says.
-This is the only module that imports pydantic.
+An empty text sets a setting back to its default, whatever a lower place says. What may stand in a section says
+`sections`; no other module imports pydantic.
 """
 
 from __future__ import annotations
@@ -18,139 +18,32 @@ import tomllib
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, TypeVar, cast
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    PrivateAttr,
-    SecretStr,
-    ValidationError,
-    field_validator,
-    model_validator,
-)
+from pydantic import BaseModel, Field, PrivateAttr, ValidationError, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from pydantic_settings import SettingsError as UnreadableVariable
 
 from streamflow.errors import SettingsError
 from streamflow.failpoints import VARIABLES as FAILPOINTS
-from streamflow.units import span
+from streamflow.sections import (
+    HIDDEN,
+    DownloadSettings,
+    LogSettings,
+    RetentionSettings,
+    ServiceSettings,
+    StageSettings,
+    StorageSettings,
+    WatchSettings,
+    WindowSettings,
+    no_truth,
+    without_empty,
+)
 
 T = TypeVar("T")
 
 FILE_NAME = "streamflow.toml"
 PREFIX = "STREAMFLOW_"
-_SECRETS = ("api_key", "token", "password")
-
-
-def _without_empty(values: Any, known: Collection[str]) -> Any:
-    if not isinstance(values, dict):
-        return values
-    return {key: value for key, value in values.items() if value != "" or key not in known}
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, hide_input_in_errors=True)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _empty_is_unset(cls, values: Any) -> Any:
-        return _without_empty(values, cls.model_fields)
-
-
-class WindowSettings(_Section):
-    """One window of an API, `[[services.NAME.windows]]`: at most `size` of a `kind` of cost in any `per` seconds."""
-
-    kind: str = Field(default="requests", pattern=r"^[a-z][a-z0-9_]*$")
-    size: float = Field(gt=0)
-    per: float = Field(gt=0)
-
-
-class ServiceSettings(_Section):
-    """One API, `[services.NAME]`. What is not set stays as the service publishes it."""
-
-    base_url: str | None = None
-    """Where the service is: a simulator, a proxy, a mirror."""
-    api_key: SecretStr | None = None
-    token: SecretStr | None = None
-    password: SecretStr | None = None
-    email: str | None = None
-    """The address by which the service may reach whoever calls it."""
-    rate: float | None = Field(default=None, gt=0)
-    """Requests in `per` seconds."""
-    per: float | None = Field(default=None, gt=0)
-    concurrency: int | None = Field(default=None, ge=1)
-    burst: int | None = Field(default=None, ge=1)
-    windows: tuple[WindowSettings, ...] | None = None
-    """Beside `rate`; each replaces the published one of the same kind and seconds."""
-    timeout: float | None = Field(default=None, gt=0)
-    """Seconds for a whole call."""
-
-    @field_validator("base_url")
-    @classmethod
-    def _is_web_address(cls, value: str | None) -> str | None:
-        if value is not None and not value.lower().startswith(("http://", "https://")):
-            raise ValueError("an address that begins with http:// or https://")
-        return value
-
-
-class StageSettings(_Section):
-    """One stage, `[stages.NAME]`. What is not set stays as the pipeline declares it."""
-
-    workers: int | None = Field(default=None, ge=1, le=10_000)
-    capacity: int | None = Field(default=None, ge=1)
-    """Places in the channel in front of the stage."""
-    timeout: float | None = Field(default=None, gt=0)
-    """Seconds of work on one item; waiting for limits is not counted."""
-    attempts: int | None = Field(default=None, ge=1)
-
-
-class StorageSettings(_Section):
-    synchronous: Literal["FULL", "NORMAL"] = "FULL"
-    """SQLite's pragma. NORMAL may lose the last transactions to a power cut, never to a crash of the program."""
-
-
-class DownloadSettings(_Section):
-    allow_private: bool = False
-    """Whether downloads may lead to private and special addresses; simulators on loopback need it. The local link and
-    the metadata services of clouds stay refused."""
-    max_bytes: int = Field(default=200 * 2**20, ge=1)
-    """The largest body that is kept, decoded."""
-
-
-class LogSettings(_Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
-    max_bytes: int = Field(default=10 * 2**20, ge=4096)
-    """The size at which the log file is put aside and a new one begun."""
-    keep: int = Field(default=4, ge=0)
-    """How many files that were put aside are kept."""
-
-
-class RetentionSettings(_Section):
-    done: float | None = None
-    """The age, as a time span, at which `watch` forgets the records of items that ended well; not set: never."""
-
-    @field_validator("done", mode="before")
-    @classmethod
-    def _is_span(cls, value: object) -> object:
-        try:
-            return value if value is None else span(str(value))
-        except ValueError:
-            raise ValueError("a time span, such as 12h or 30d") from None
-
-
-class WatchSettings(_Section):
-    quiet: float = Field(default=2.0, ge=0)
-    """Seconds without a change after which a file counts as whole."""
-    rescan: float = Field(default=60.0, gt=0)
-    """Seconds between scans of the whole folder, in case a notification was lost."""
-    poll: float | None = Field(default=None, gt=0)
-    """Seconds between scans instead of notifications, for network file systems; not set: notifications."""
-    processed: str | None = None
-    """The folder, seen from the watched one, to which a file is moved when its items have ended; not set: it stays."""
-    failed: str | None = None
-    """The same for a file of which an item became a dead letter; the reason is written beside it."""
 
 
 class _Named(dict[str, T]):
@@ -209,7 +102,12 @@ class Settings(BaseSettings):
     @model_validator(mode="before")
     @classmethod
     def _empty_is_unset(cls, values: Any) -> Any:
-        return _without_empty(values, cls.model_fields)
+        return without_empty(values, cls.model_fields)
+
+    @field_validator("grace", "outage", mode="before")
+    @classmethod
+    def _is_no_truth(cls, value: object, info: ValidationInfo) -> object:
+        return no_truth(value, cls.model_fields, info)
 
     _origins: _Origins = PrivateAttr(default_factory=_Origins)
 
@@ -237,14 +135,28 @@ class Settings(BaseSettings):
                         f"{kind}.{name}. {_suggest(name, known)}{hint}"
                     )
 
+    def check_windows(self, service: str, kinds: Collection[str]) -> None:
+        """Raise SettingsError for a window of a kind that is none of `kinds`, which the calls of a service cost."""
+        for window in self.services[service].windows or ():
+            if window.kind not in kinds:
+                raise SettingsError(
+                    f"{self._origins.of(('services', service, 'windows'))} limits the {window.kind} of {service}, but "
+                    f"its calls cost none, so services.{service}.windows would limit nothing. "
+                    f"{_suggest(window.kind, kinds)} A client names what its calls cost in Service(cost=…)."
+                )
+
+    def check_rate(self, service: str, published: float | None) -> None:
+        """Raise SettingsError for seconds without calls that are counted in them; the service publishes its rate."""
+        given = self.services[service]
+        if given.per is not None and given.rate is None and published is None:
+            raise SettingsError(
+                f"services.{service}.per in {self._origins.of(('services', service, 'per'))} is the seconds of a rate, "
+                f"but there is none: {service} publishes none. Set services.{service}.rate too."
+            )
+
     def secret_values(self) -> frozenset[str]:
         """Every credential, for the redaction of logs; email addresses too, they are personal."""
-        found: set[str] = set()
-        for service in self.services.values():
-            secrets = (cast("SecretStr | None", getattr(service, name)) for name in _SECRETS)
-            found.update(secret.get_secret_value() for secret in secrets if secret is not None)
-            found.update((service.email,) if service.email else ())
-        return frozenset(found)
+        return frozenset().union(*(service.secrets for service in self.services.values()))
 
 
 def load_settings(workspace: Path, overrides: Mapping[str, Any] | None = None) -> Settings:
@@ -316,7 +228,8 @@ def _explain(problem: Mapping[str, Any], origins: _Origins) -> str:
     expected = str(problem["msg"]).removeprefix("Value error, ").removeprefix("Input should be ")
     if problem["type"] in ("model_type", "model_attributes_type", "dict_type"):
         return f"The setting {setting} in {source} is wrong: expected a section, [{setting}]."
-    got = f", got {str(problem['input'])[:80]!r}" if where[-1] not in _SECRETS else ""
+    shown = where[-1] not in HIDDEN and isinstance(problem["input"], str | int | float)
+    got = f", got {str(problem['input'])[:80]!r}" if shown else ""
     return f"The setting {setting} in {source} is wrong: expected {expected}{got}."
 
 

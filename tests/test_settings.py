@@ -82,6 +82,16 @@ def test_an_empty_text_unsets_what_the_file_says(tmp_path: Path, monkeypatch: py
         ("[services.crossref]\nrate = nan", "services.crossref.rate", "finite"),
         ("[services.crossref]\nrate = 0", "services.crossref.rate", "greater than 0"),
         ("[services.crossref]\nbase_url = 'crossref.org'", "services.crossref.base_url", "http://"),
+        ("[services.crossref]\nper = 1e300", "services.crossref.per", "31622400"),
+        ("[services.crossref]\nrate = 1e-300", "services.crossref.rate", "a call a year"),
+        ("[services.crossref]\nrate = 0.001\nper = 3e7", "services.crossref.per", "a call a year"),
+        ("[services.crossref]\nrate = 1\nper = 1e-320", "services.crossref.per", "a billion a second"),
+        ("[[services.github.windows]]\nsize = 5\nper = 1e300", "services.github.windows.0.per", "31622400"),
+        (
+            "[[services.github.windows]]\nsize = 5\nper = 60\n[[services.github.windows]]\nsize = 9\nper = 60.0",
+            "services.github.windows",
+            "a single window of requests in 60 s",
+        ),
         ("[stages.enrich]\nworkers = 1.5", "stages.enrich.workers", "integer"),
         ("[storage]\nsynchronous = 'OFF'", "storage.synchronous", "'FULL' or 'NORMAL'"),
         ("[[services.github.windows]]\nsise = 5", "services.github.windows.0.sise", "'size'"),
@@ -90,6 +100,10 @@ def test_an_empty_text_unsets_what_the_file_says(tmp_path: Path, monkeypatch: py
         ("services = 3", "services", "[services]"),
         ("services.crossref = 3", "services.crossref", "[services.crossref]"),
         ("grace = -1", "grace", "0"),
+        ("grace = true", "grace", "number"),
+        ("[stages.enrich]\nworkers = true", "stages.enrich.workers", "number"),
+        ("[services.crossref]\nrate = true", "services.crossref.rate", "number"),
+        ("[[services.github.windows]]\nsize = true\nper = 60", "services.github.windows.0.size", "number"),
     ],
 )
 def test_a_wrong_setting_in_the_file_is_named_with_what_was_expected(
@@ -146,6 +160,55 @@ def test_a_credential_of_the_wrong_type_is_not_printed(tmp_path: Path) -> None:
     message = refusal(tmp_path, "[services.github]\ntoken = 987654321")
     assert "services.github.token" in message
     assert "987654321" not in message
+
+
+@pytest.mark.parametrize(
+    "line", ["base_url = 'htp://me:hunter2@proxy'", "base_url = 'me:hunter2@proxy'", "email = ['hunter2']"]
+)
+def test_an_address_that_is_wrong_is_not_printed(tmp_path: Path, line: str) -> None:
+    message = refusal(tmp_path, f"[services.github]\n{line}")
+    assert f"services.github.{line.split()[0]}" in message
+    assert "hunter2" not in message
+
+
+@pytest.mark.parametrize("setting", ["api_key", "token", "email"])
+@pytest.mark.parametrize("text", ["a@b\\nX", "hunter2\\n", "a\\u0000b", "a\\u007f", "a\\u0085", "ключ"])
+def test_what_no_header_can_hold_is_refused_and_not_printed(tmp_path: Path, setting: str, text: str) -> None:
+    message = refusal(tmp_path, f'[services.github]\n{setting} = "{text}"')
+    assert f"services.github.{setting}" in message
+    assert "what an HTTP header can hold" in message
+    assert "got" not in message
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://",
+        "http:///path",
+        "http://[::1",
+        "http://127.0.0.1:99999",
+        "http://127.0.0.1:0",
+        "http://host:port",
+        "http://two words/",
+        "http://two\\nlines/",
+        "http://two..dots/",
+        "http://me:hunter2@/",
+    ],
+)
+def test_an_address_that_cannot_be_called_is_refused(tmp_path: Path, address: str) -> None:
+    message = refusal(tmp_path, f'[services.github]\nbase_url = "{address}"')
+    assert "services.github.base_url" in message
+    assert "a whole address" in message
+
+
+@pytest.mark.parametrize("address", ["HTTP://[::1]:80", "https://me:pw@bücher.example/a b?c=d", "http://ex_ample."])
+def test_an_address_that_can_be_called_is_taken(tmp_path: Path, address: str) -> None:
+    assert load(tmp_path, f'[services.github]\nbase_url = "{address}"').services["github"].base_url == address
+
+
+def test_the_password_of_an_address_is_among_the_credentials(tmp_path: Path) -> None:
+    settings = load(tmp_path, "[services.a]\nbase_url = 'http://me:hun%2Fter2@proxy'\n")
+    assert settings.secret_values() == {"hun/ter2"}
 
 
 @pytest.mark.parametrize("content", [b"x = [", b"\xff\xfe", b"a = 1\na = 2"])

@@ -17,7 +17,8 @@ if TYPE_CHECKING:  # a worker process imports this module and needs none of thes
     from streamflow.limits.allowance import Allowance
     from streamflow.limits.limit import Limit
     from streamflow.limits.registry import Registry
-    from streamflow.settings import ServiceSettings, Settings
+    from streamflow.sections import ServiceSettings
+    from streamflow.settings import Settings
     from streamflow.storage.files import FileStore
 
 
@@ -44,7 +45,9 @@ class Context:
     def client(
         self, service: Service, *, headers: Mapping[str, str] | None = None, params: Mapping[str, str] | None = None
     ) -> Client:
-        """A client of one API, with its published limits unless `[services.NAME]` says otherwise."""
+        """A client of one API, with its published limits unless `[services.NAME]` says otherwise. Raises SettingsError
+        where what that says would limit nothing, and what `Client` raises.
+        """
         from streamflow.http.client import Client
 
         given = self.settings.services[service.name]
@@ -78,6 +81,11 @@ class Context:
         )
 
     def _limit(self, service: Service) -> Limit:
+        from streamflow.limits.window import REQUESTS
+
+        self.settings.check_rate(service.name, service.rate)
+        kinds = {REQUESTS, *service.cost, *(window.kind for window in service.windows)}
+        self.settings.check_windows(service.name, kinds)
         return self.limits.limit(
             service.name,
             rate=service.rate,

@@ -19,7 +19,8 @@ from streamflow.http.cache import Cache
 from streamflow.http.session import open_session
 from streamflow.limits.keeping import keeping
 from streamflow.limits.registry import Registry
-from streamflow.settings import Settings, StageSettings, load_settings
+from streamflow.sections import StageSettings
+from streamflow.settings import Settings, load_settings
 from streamflow.sources.files import Inputs
 from streamflow.sources.watch import Pace
 from streamflow.storage import DATABASE

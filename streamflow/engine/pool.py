@@ -25,7 +25,7 @@ from streamflow.engine.interrupt import is_of_a_signal
 from streamflow.engine.shared import Shared, Slot
 from streamflow.engine.stage import Stage
 from streamflow.engine.stream import Stream
-from streamflow.errors import Skip, StageSignatureError, StageTimeout, StorageError, WriterStopped, told
+from streamflow.errors import Skip, StageTimeout, StorageError, WriterStopped, told
 from streamflow.events import ItemDied, ItemRetried, ItemSkipped
 from streamflow.limits.retry import Again, Decision, GiveUp, Stop
 from streamflow.storage.store import Completion, Item, State
@@ -75,7 +75,9 @@ class Pool:
             for kind, route in self._produces.items()
             if len(route.takers) == 1 and not route.is_row
         }
-        self._ends = {type(None), *(kind for kind, way in self._produces.items() if not way.takers and not way.is_row)}
+        self._ends = {kind for kind, way in self._produces.items() if not way.takers and not way.is_row}
+        if stage.signature.or_nothing:
+            self._ends.add(type(None))
 
     @property
     def active(self) -> int:
@@ -188,7 +190,7 @@ class Pool:
         """The children and the rows in what a function gave out."""
         children: list[Item] = []
         rows: list[Any] = []
-        if outcome is None:
+        if outcome is None and self.stage.signature.or_nothing:
             return children, rows
         route = self._produces.get(type(outcome))
         if route is not None:
@@ -203,10 +205,7 @@ class Pool:
                 children += more_children
                 rows += more_rows
         else:
-            expected = ", ".join(kind.__name__ for kind in self._produces) or "nothing"
-            raise StageSignatureError(
-                f"stage {self.stage.name!r} gave out a {type(outcome).__name__}; its annotation says {expected}"
-            )
+            raise self.stage.signature.wrong_output(f"stage {self.stage.name!r}", outcome)
         return children, rows
 
     async def settle(

@@ -67,9 +67,11 @@ def _fields(old: object, new: object) -> Iterator[str]:
 def take_over(run: Run, limits: Registry, pipeline: Pipeline, settings: Settings) -> None:
     """Give a run the `LIVE` settings, the log's left out. `pipeline` is as it was declared.
 
-    Raises what `pipeline.adapt` raises; then nothing has changed.
+    Raises what `pipeline.adapt` raises, and SettingsError; then nothing has changed.
     """
     wanted = configured(pipeline, settings)
+    for limit in limits:
+        settings.check_rate(limit.name, limit.published.rate)
     for stage in wanted.stages:
         run.pools[stage.name].retune(stage)
     run.grace = settings.grace

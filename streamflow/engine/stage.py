@@ -38,12 +38,24 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Signature:
-    """What a stage's or a source's function takes and produces. `streams` tells an async generator."""
+    """What a stage's or a source's function takes and produces. `streams` tells an async generator, `or_nothing` that
+    None stands in the return annotation."""
 
     takes: type[Any] | None
     produces: tuple[type[Any], ...]
     resources: Mapping[str, type[Any]]
     streams: bool
+    or_nothing: bool
+
+    def wrong_output(self, where: str, output: object) -> StageSignatureError:
+        """The error for an output that the annotation does not name."""
+        expected = " | ".join(kind.__name__ for kind in self.produces) or "None"
+        if output is None:
+            return StageSignatureError(
+                f"{where} gave out None; its annotation says {expected}. Where that is meant, say `{expected} | None`; "
+                "else a `return` without a value is left"
+            )
+        return StageSignatureError(f"{where} gave out a {type(output).__name__}; its annotation says {expected}")
 
 
 @dataclass(frozen=True)
@@ -204,7 +216,7 @@ def read_signature(function: Callable[..., Any], where: str, *, source: bool = F
             raise StageSignatureError(
                 f"{where} has a second positional parameter {parameter.name!r}: put `*,` before the resources"
             )
-    return Signature(takes, produces, resources, streams)
+    return Signature(takes, produces, resources, streams, _has_none(produced))
 
 
 def read_resources(function: Callable[..., Any], where: str, *, records: bool = False) -> Mapping[str, type[Any]]:
@@ -270,6 +282,10 @@ def _records(hint: Any, where: str) -> Iterator[type[Any]]:
             f"{where} produces {shown(hint)}, which is no record type: use types made by @record, None, and unions, "
             "tuples, lists or an AsyncIterator of them"
         )
+
+
+def _has_none(hint: Any) -> bool:
+    return hint is None or hint is type(None) or any(map(_has_none, get_args(hint)))
 
 
 def shown(hint: Any) -> str:

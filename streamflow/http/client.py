@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 import aiohttp
 from yarl import URL
 
-from streamflow.errors import BadAnswer, Overloaded, PermanentError, ServiceError, TransientError
+from streamflow.errors import BadAnswer, Overloaded, PermanentError, PipelineError, ServiceError, TransientError
 from streamflow.http.answers import (
     MAX_REDIRECTS,
     REDIRECTS,
@@ -36,7 +36,7 @@ from streamflow.http.answers import (
 from streamflow.http.cache import Cache
 from streamflow.http.conditional import conditions, headers_to_keep, request_key, secret_values, unchanged
 from streamflow.http.decoding import Decoding
-from streamflow.http.exchange import Call, Exchange
+from streamflow.http.exchange import Call, Exchange, unsendable
 from streamflow.http.idempotency import METHODS, idempotency_key
 from streamflow.http.service import Service
 from streamflow.http.session import user_agent
@@ -52,7 +52,8 @@ _MOST_PAGES = 100_000
 class Client:
     """Calls one API. `headers` and `params` go with every call to the API's origin and count as secrets.
 
-    Raises `CostTooLarge` when a call that costs what the service declares could never be granted.
+    Raises `CostTooLarge` when a call that costs what the service declares could never be granted, and `PipelineError`
+    for a header that cannot be sent.
     """
 
     def __init__(
@@ -74,6 +75,11 @@ class Client:
         self._base = URL((base_url or service.base_url).rstrip("/"))
         self._origin = origin(self._base)
         self._own_headers = dict(headers or {})
+        if wrong := unsendable(self._own_headers):
+            raise PipelineError(
+                f"The header {wrong!r} of the client of {service.name} holds a line break or other control sign. "
+                f"Where it comes from [services.{service.name}], mend it there"
+            )
         self._own_params = dict(params or {})
         self._agent = user_agent(email)
         self._redaction = Redaction(
@@ -205,6 +211,11 @@ class Client:
         query = dict(params or {})
         given = {**self._key_of(method, path, query, headers or {}, data), **(headers or {})}
         price = {**self.service.cost, **(cost or {})}
+        if wrong := unsendable(given):
+            raise PermanentError(
+                f"The header {wrong!r} of a call of {self.service.name} holds a line break or other control sign",
+                service=self.service.name,
+            )
         for _ in range(MAX_REDIRECTS + 1):
             target, sent = self._outgoing(url, query, given)
             call = Call(method, target, sent, data, price, check)

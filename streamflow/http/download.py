@@ -63,6 +63,8 @@ class Downloader:
     (`host:port`) let it connect to addresses that are not public. `base_url` is the limit's own service: what
     its origin refuses, or fails to answer, is the limit's matter; that of any other host is only that host's.
     Without one, the limit is for many hosts.
+
+    Raises `CostTooLarge` when no download could ever be granted.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Downloader:
         email: str | None = None,
     ) -> None:
         self.limit = limit
+        limit.check()
         self._max_bytes = max_bytes
         self._timeout = timeout
         self._idle_timeout = idle_timeout

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -18,6 +19,15 @@ from streamflow.http.service import Service
 from streamflow.limits.grant import Grant
 
 _ERROR_BYTES = 65_536  # of the body of an error: enough for its message
+
+
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
+"""What no header can hold (RFC 9110 §5.5)."""
+
+
+def unsendable(headers: Mapping[str, str]) -> str | None:
+    """The name of a header that cannot be sent, for a line break or another control character in it."""
+    return next((name for name, value in headers.items() if _CONTROL.search(name) or _CONTROL.search(value)), None)
 
 
 @dataclass(frozen=True, slots=True)

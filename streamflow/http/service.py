@@ -16,7 +16,8 @@ class Service:
 
     `rate` calls in `per` seconds, evenly spaced, `burst` of them at once after a silence; `concurrency` in flight;
     further `windows`, of requests or of another kind of cost, which may be used up at once. `cost` is what a call costs
-    that does not say, by kind, of which one request is always a part. `adaptive` is for a server whose capacity nobody
+    that does not say, by kind, of which one request is always a part; a kind that only some calls cost stands there
+    with 0, or users can set no window of it. `adaptive` is for a server whose capacity nobody
     publishes: latency finds out how many calls in flight it bears, up to `concurrency`. `timeout` is
     the time in seconds for a whole call once it is granted, `idle_timeout` the longest silence within a
     body. `max_bytes` caps a decoded body. `judge` may tell what an error response of this API means, where

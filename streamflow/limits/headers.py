@@ -1,8 +1,8 @@
 """What a service says about its limits in its response headers.
 
-Pure functions from headers to numbers. Nothing here trusts the sender: what does not parse is ignored, and
-no pause is longer than `MAX_PAUSE`. Header names are looked up in lower case, so a plain dict must have
-lower-case keys (aiohttp's own mapping ignores case).
+Pure functions from headers to numbers. Nothing here trusts the sender: what does not parse is ignored, no rate is
+slower than a call a minute, and no pause is longer than `MAX_PAUSE`. Header names are looked up in lower case, so a
+plain dict must have lower-case keys (aiohttp's own mapping ignores case).
 """
 
 from __future__ import annotations
@@ -18,6 +18,11 @@ from streamflow.limits.window import REQUESTS
 
 MAX_PAUSE = 86_400.0
 """Seconds. Budgets are at most daily; a longer pause would be a mistake of the service or an attack."""
+
+_FURTHEST = 60.0
+"""Seconds. Calls are spaced evenly by what a service tells of its rate, and waiting for that is no outage. What would
+put them further apart is a budget, told by what is left of it, or a mistake, and could hold a run for ever: it is
+ignored. If it was true, the service refuses, which pauses."""
 
 _MOST_BUDGETS = 8
 """As many budgets are read from one response; services tell of up to four."""
@@ -104,10 +109,11 @@ def told(headers: Mapping[str, str]) -> Told:
     rate = _number(headers.get("x-rate-limit-limit", "").strip())
     per = duration(headers.get("x-rate-limit-interval", "").strip())
     concurrency = _number(headers.get("x-concurrency-limit", "").strip())
-    complete = bool(rate) and bool(per)
+    if not rate or not per or per > MAX_PAUSE or per / rate > _FURTHEST:
+        rate = per = None
     return Told(
-        rate=rate if complete else None,
-        per=per if complete else None,
+        rate=rate,
+        per=per,
         concurrency=int(concurrency) if concurrency and concurrency >= 1 else None,
     )
 

@@ -21,5 +21,8 @@ class Lack(NamedTuple):
 
 
 def local_time(moment: float) -> str:
-    """A Unix time as people here read it."""
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    """A Unix time as people here read it. Never raises: what no calendar holds is shown as seconds."""
+    try:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(moment))
+    except (OverflowError, OSError, ValueError):
+        return f"{moment:g} s after 1970"

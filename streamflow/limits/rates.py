@@ -131,11 +131,11 @@ class Rates:
         for kind, amount in cost.items():
             if not amount >= 0:
                 return f"cannot cost {amount!r} {kind}: costs are at least 0"
-            windows = [count.window for count in self._of.get(kind, ())]
-            if kind == REQUESTS and self._spacing.window is not None:
-                windows.append(self._spacing.window)
-            for window in windows:
-                if amount > max(window.size, 1.0):
+            windows = [(count.window, count.window.size) for count in self._of.get(kind, ())]
+            if kind == REQUESTS and (spaced := self._spacing.window) is not None:
+                windows.append((spaced, max(spaced.size, 1.0)))  # half a call a second is one in two
+            for window, most in windows:
+                if amount > most:
                     return f"that costs {amount:,g} {kind} can never be granted: its whole window is {window}"
         return None
 

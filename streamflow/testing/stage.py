@@ -68,7 +68,7 @@ async def run_stage(function: Callable[..., Any], record: Any, **resources: Any)
 
 def _outputs(outcome: Any, signature: Signature, where: str) -> list[Any]:
     """The records in what a function gave, checked."""
-    if outcome is None:
+    if outcome is None and signature.or_nothing:
         return []
     if type(outcome) in signature.produces:
         described = record_type(type(outcome))
@@ -78,8 +78,7 @@ def _outputs(outcome: Any, signature: Signature, where: str) -> list[Any]:
         return [outcome]
     if isinstance(outcome, list | tuple):
         return [output for part in outcome for output in _outputs(part, signature, where)]
-    expected = ", ".join(_name(kind) for kind in signature.produces) or "nothing"
-    raise StageSignatureError(f"{where} gave out a {type(outcome).__name__}; its annotation says {expected}")
+    raise signature.wrong_output(where, outcome)
 
 
 def _name(kind: type[Any] | None) -> str:

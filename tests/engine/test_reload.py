@@ -12,6 +12,7 @@ from streamflow.engine.launch import run_pipeline
 from streamflow.engine.reload import LIVE, changes, take_over
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
+from streamflow.errors import SettingsError
 from streamflow.events import Event, ItemRetried
 from streamflow.http.client import Service
 from streamflow.limits.registry import Registry
@@ -104,6 +105,10 @@ async def test_a_run_goes_on_with_the_new_grace_timeout_attempts_rate_and_pace(t
     async with asyncio.timeout(20):
         await arrived.wait()
         ((run, limits),) = started
+        limits.limit("rateless")
+        with pytest.raises(SettingsError, match=r"services\.rateless\.rate too"):
+            take_over(run, limits, pipeline, after(grace=3, services={"rateless": {"per": 5}}))
+        assert run.grace == Settings().grace
         wanted = after(
             grace=1,
             services={"api": {"rate": 3, "concurrency": 1}},

@@ -20,6 +20,7 @@ from streamflow.errors import (
     NotFound,
     Overloaded,
     PermanentError,
+    PipelineError,
     ServiceError,
     TooLarge,
     TransientError,
@@ -529,6 +530,18 @@ async def test_a_declared_cost_that_could_never_be_granted_is_refused_at_the_sta
     with pytest.raises(CostTooLarge, match=r"raise \[services.api\]"):
         async with client(URL("http://127.0.0.1:9"), limit=limit, cost={"tokens": 8192}):
             pass
+
+
+@pytest.mark.parametrize("value", ["a\nX: b", "a\r", "a\0b"])
+async def test_a_header_that_cannot_be_sent_is_refused_and_is_no_failure_of_the_service(value: str) -> None:
+    with pytest.raises(PipelineError, match="'Authorization'") as refused:
+        async with client(URL("http://127.0.0.1:9"), headers={"Authorization": value}):
+            pass
+    assert value not in str(refused.value)
+    async with client(URL("http://127.0.0.1:9")) as api:
+        with pytest.raises(PermanentError, match="'X-Word'"):
+            await api.text("/", headers={"X-Word": value})
+        assert api.limit.snapshot().granted == 0
 
 
 @pytest.mark.parametrize(

@@ -19,6 +19,7 @@ from yarl import URL
 
 from streamflow.errors import (
     BadAnswer,
+    CostTooLarge,
     ForbiddenAddress,
     NotFound,
     Overloaded,
@@ -31,6 +32,7 @@ from streamflow.errors import (
 from streamflow.http import addresses
 from streamflow.http.download import Downloader, expect_pdf
 from streamflow.limits.limit import Limit
+from streamflow.limits.window import Window
 from tests.http.serving import Handler, sending, serving
 from tests.http.test_addresses import Told
 
@@ -51,6 +53,12 @@ def answering(body: bytes, **options: Any) -> Handler:
         return web.Response(body=body, **options)
 
     return handler
+
+
+async def test_a_limit_that_could_never_grant_a_download_is_refused_at_the_start() -> None:
+    with pytest.raises(CostTooLarge, match=r"raise \[services.publisher\]"):
+        async with downloader(limit=Limit("publisher", windows=[Window(0.5, 10)])):
+            pass
 
 
 @pytest.mark.parametrize("encoding", ["identity", "gzip"])

@@ -133,6 +133,11 @@ def test_only_so_many_budgets_are_read() -> None:
         ({"x-rate-limit-limit": "50"}, Told()),
         ({"x-rate-limit-limit": "0", "x-rate-limit-interval": "1s"}, Told()),
         ({"x-rate-limit-limit": "5", "x-rate-limit-interval": "0s"}, Told()),
+        ({"x-rate-limit-limit": "60", "x-rate-limit-interval": "1h"}, Told(60.0, 3600.0)),
+        ({"x-rate-limit-limit": "1", "x-rate-limit-interval": "61"}, Told()),
+        ({"x-rate-limit-limit": "1", "x-rate-limit-interval": "999999999999"}, Told()),
+        ({"x-rate-limit-limit": "0.000000001", "x-rate-limit-interval": "1s"}, Told()),
+        ({"x-rate-limit-limit": "999999999999", "x-rate-limit-interval": "999999999999"}, Told()),
         ({"x-rate-limit-limit": "many", "x-rate-limit-interval": "1s", "x-concurrency-limit": "0"}, Told()),
     ],
 )

@@ -326,6 +326,18 @@ def test_what_is_merely_slow_or_short_is_no_outage() -> None:
     run_virtual(main())
 
 
+def test_no_rate_that_a_service_tells_holds_a_run_for_longer_than_a_minute_a_call() -> None:
+    async def main() -> None:
+        limit, shop = Limit("shop", rate=1, per=1, outage=900, margin=0.0), Shop(lambda time: False)
+        for interval in ("60s", "999999999999"):
+            limit.learn({"x-rate-limit-limit": "1", "x-rate-limit-interval": interval})
+            assert await buy(limit, shop) is None
+            assert await buy(limit, shop) is None
+        assert shop.calls == pytest.approx([0, 60, 120, 180], abs=0.1)
+
+    run_virtual(main())
+
+
 def test_without_an_outage_the_line_waits_for_ever() -> None:
     async def main() -> float:
         limit, shop = Limit("shop", random=steady), Shop(lambda time: time < 1e6)

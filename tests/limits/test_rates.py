@@ -68,6 +68,12 @@ def test_a_cost_above_any_window_is_refused() -> None:
     limit(tokens=1000)
 
 
+def test_a_window_smaller_than_one_call_is_refused_and_a_rate_below_one_is_none() -> None:
+    with pytest.raises(CostTooLarge, match=r"costs 1 requests .* whole window is 0.5 requests in 10 s"):
+        Limit("api", windows=[Window(0.5, 10)]).check()
+    Limit("api", rate=0.5, windows=[Window(1, 10)]).check()
+
+
 @pytest.mark.parametrize("sent", [True, False])
 @pytest.mark.parametrize(("true", "second"), [(100, 0.0), (600, 60.0)])
 def test_what_a_call_truly_cost_is_settled(true: float, second: float, sent: bool) -> None:

@@ -74,6 +74,9 @@ async def test_what_the_engine_would_refuse_is_refused() -> None:
     async def lies(number: Number) -> Half:
         return Number(1)  # type: ignore[return-value]
 
+    async def forgets(number: Number) -> Half:
+        return None  # type: ignore[return-value]
+
     async def infinite(number: Number) -> Half:
         return Half(1, float("inf"))
 
@@ -86,6 +89,8 @@ async def test_what_the_engine_would_refuse_is_refused() -> None:
 
     with pytest.raises(StageSignatureError, match="'lies' gave out a Number; its annotation says Half"):
         await run_stage(lies, Number(1))
+    with pytest.raises(StageSignatureError, match=r"'forgets' gave out None; .* say `Half \| None`"):
+        await run_stage(forgets, Number(1))
     with pytest.raises(StageSignatureError, match="takes Number, not Half"):
         await run_stage(lies, Half(1))
     with pytest.raises(StageSignatureError, match=r"\['api'\]"):
