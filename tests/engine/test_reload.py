@@ -123,6 +123,6 @@ async def test_a_run_goes_on_with_the_new_grace_timeout_attempts_rate_and_pace(t
     assert not [event for event in events if isinstance(event, ItemRetried)]
     assert run.grace == 1
     assert (run.inputs.pace.quiet, run.inputs.pace.rescan, run.inputs.pace.poll) == (7, 60, 11)
-    [limit] = limits
+    limit, _ = limits
     holds = limit.snapshot().effective
     assert (holds.rate, holds.concurrency) == (3, 1)
