@@ -32,7 +32,7 @@ from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
-from streamflow.errors import CredentialsRefused, Unavailable, UsageError
+from streamflow.errors import CredentialsRefused, DatabaseGone, Unavailable, UsageError
 from streamflow.events import DRAINED, Draining, Event, RunStarted, SourceEnded
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
@@ -248,10 +248,9 @@ class _Session:
         log.info("run_failed", exc_info=error)
         self._log.flush()
         code = error_code(error) if isinstance(error, CredentialsRefused | Unavailable) else FAILED
-        lines = [
-            f"Error: {self._pipeline.name} failed: {why(error)}",
-            "What was committed is kept; the same command goes on from there.",
-        ]
+        lines = [f"Error: {self._pipeline.name} failed: {why(error)}"]
+        if not isinstance(error, DatabaseGone):
+            lines.append("What was committed is kept; the same command goes on from there.")
         if self._log.path is not None and self._log.path.exists():
             lines.append(f"The whole story is in {self._log.path}.")
         tell(self._log.redact.text("\n".join(lines)))

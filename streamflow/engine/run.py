@@ -31,6 +31,7 @@ from streamflow.engine.shared import Route, Shared, Slot
 from streamflow.engine.tally import Tally
 from streamflow.engine.trace import Span, traced
 from streamflow.engine.watchdog import Watchdog
+from streamflow.errors import DatabaseGone
 from streamflow.events import (
     Abandoned,
     ContentsDiffer,
@@ -51,7 +52,7 @@ QUIET = 5.0
 """Seconds without anything to do after which a daemon runs its finalizers."""
 
 SYNC_EVERY = 1.0
-"""Seconds between two moments at which the disk is told what is in flight."""
+"""Seconds between two moments at which the disk is told what is in flight, and the database looked for."""
 
 
 class Run:
@@ -145,8 +146,11 @@ class Run:
                         self._hook(StageLacksRecords(name, plan.stages[name][0].name))
                 self._tell_of_unclean_end(opened)
                 await self._flow(opened.suspects)
+                self._check_presence()
         except BaseException as error:
             self._end(f"failed: {type(error).__name__}: {error}")
+            if isinstance(error, Exception) and not isinstance(error, DatabaseGone):
+                self._check_presence()  # then all else comes of it
             raise
         finally:
             self._tell_what_differs()
@@ -331,11 +335,21 @@ class Run:
         self._lone, shared.alone = self._sequential, False
         return goes_on
 
-    async def _sync_in_flight(self) -> None:
-        """Have the disk know what is in flight, for a power cut: not exactly, but without holding anybody up."""
+    async def _look_after_storage(self) -> None:
+        """Have the disk know what is in flight, for a power cut: not exactly, but without holding anybody up. And end
+        the run where the database is gone: SQLite goes on without a word."""
         while True:
             await asyncio.sleep(SYNC_EVERY)
             await asyncio.to_thread(self._in_flight.sync)
+            try:
+                await asyncio.to_thread(self._check_presence)
+            except DatabaseGone:
+                self._shared.halt()  # as in `_guarded`
+                raise
+
+    def _check_presence(self) -> None:
+        if (why := self._store.lost()) is not None:
+            raise DatabaseGone(why)
 
     async def _work_on(self, suspects: Sequence[Item]) -> None:
         for item in suspects:
@@ -382,7 +396,7 @@ class Run:
             group.create_task(self._tell_differences(), name="streamflow differences"),
         ]
         if self._store.durable:
-            helpers.append(group.create_task(self._sync_in_flight(), name="streamflow sync"))
+            helpers.append(group.create_task(self._look_after_storage(), name="streamflow storage"))
         if self._daemon and self._retention is not None:
             pruning = prune_regularly(self._store, self._retention, self._hook)
             helpers.append(group.create_task(pruning, name="streamflow retention"))

@@ -65,7 +65,7 @@ def examine(
     yield _holder(held)
     path = workspace / DATABASE
     if not path.exists():
-        yield Finding("database", "note", f"there is no {DATABASE} yet", "the first run makes it")
+        yield _no_database(held)
         return
     yield _write_ahead_log(path, held is not None)
     yield _seal(path, held is not None)
@@ -119,6 +119,16 @@ def _holder(held: dict[str, object] | None) -> Finding:
     if held is None:
         return Finding("holder", "ok", "no process works in it")
     return Finding("holder", "ok", f"process {held.get('pid', '?')} works in it since {held.get('since', '?')}")
+
+
+def _no_database(held: dict[str, object] | None) -> Finding:
+    if held is None:
+        return Finding("database", "note", f"there is no {DATABASE} yet", "the first run makes it")
+    found = (
+        f"there is no {DATABASE}, though process {held.get('pid', '?')} works in it: it has only just begun, or lost it"
+    )
+    todo = "look again; a run that has lost its database ends by itself within seconds, and says what is lost"
+    return Finding("database", "bad", found, todo)
 
 
 def _write_ahead_log(path: Path, is_held: bool) -> Finding:

@@ -173,6 +173,9 @@ class MemoryStore:
         found, self._differences = self._differences, []
         return found
 
+    def lost(self) -> str | None:
+        return None
+
     async def close(self) -> None:
         return None
 

@@ -37,6 +37,7 @@ from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.journal import MERGING, Epoch, Journal, is_as_admitted, merging
 from streamflow.storage.parents import Parents
 from streamflow.storage.patience import Patience
+from streamflow.storage.presence import Presence
 from streamflow.storage.retention import LOOK, forget
 from streamflow.storage.schema import COLUMNS, KEPT, make_tables, migrate, refusal, version_of
 from streamflow.storage.selection import Selection, page, requeue
@@ -97,6 +98,7 @@ class SqliteStore:
         self.identity = ""
         self._cache = CacheWriter()
         self._refresh = False  # of the next epoch
+        self._presence: Presence | None = None
         self._is_sound = False  # once it is closed: nothing failed that was to be written
 
     async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
@@ -195,6 +197,7 @@ class SqliteStore:
         behind = is_wanted and bool(pending)
         self._refresh = self._refresh and behind  # else it has begun: epochs after it are none
         await connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._busy_timeout, _SLICE))}")
+        self._presence = Presence(self._path)
         self._writer = Writer(connection, journal, owes_change=not changed, patience=self._patience)
         self._takers, self._unfilled, self._stale = takers, list(takers.unfilled), stale
         task = asyncio.create_task(self._writer.run(), name="streamflow writer")
@@ -406,12 +409,17 @@ class SqliteStore:
         del self._writer.differences[: len(found)]  # the connection's thread may have added some
         return found
 
+    def lost(self) -> str | None:
+        return None if self._presence is None else self._presence.lost()
+
     async def close(self) -> None:
+        is_lost = self.lost() is not None
+        self._presence = None  # what lies beside the database goes when it is closed
         await self._stack.aclose()
         if self._in_flight is not None:
             self._in_flight.end()
             self._in_flight = None
-        if self._is_sound:
+        if self._is_sound and not is_lost:
             self._is_sound = False
             await asyncio.to_thread(seal.seal, self._path)
 

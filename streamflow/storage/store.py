@@ -288,5 +288,8 @@ class Store(Protocol):
     def differences(self) -> Iterable[Difference]:
         """Contents that differed without a rule since the last call."""
 
+    def lost(self) -> str | None:
+        """Why what was committed is not kept any more, and what to do; None where it is."""
+
     async def close(self) -> None:
         """Let go of everything. Waiting commits are finished first."""
