@@ -43,6 +43,7 @@ from streamflow.observe.progress import displayed
 from streamflow.observe.stats import Observer
 from streamflow.settings import Settings, load_settings
 from streamflow.storage import inspect
+from streamflow.storage.selection import Selection
 
 _LETTERS = 20
 """Dead letters that a report holds at most."""
@@ -62,6 +63,7 @@ class Options:
     sequential: bool = False
     refresh: bool = False
     stale: bool = False
+    requeue: Selection | None = None
     limit: int | None = None
     quiet: bool = False
     as_json: bool = False
@@ -188,6 +190,7 @@ class _Session:
                 sequential=self._options.sequential,
                 refresh=self._options.refresh,
                 stale=self._options.stale,
+                requeue=self._options.requeue,
                 limit=self._options.limit,
                 hook=hook,
                 started=started,

@@ -35,6 +35,7 @@ from streamflow.errors import DatabaseGone
 from streamflow.events import (
     Abandoned,
     ContentsDiffer,
+    DeadLettersRequeued,
     Draining,
     Hook,
     ItemDied,
@@ -46,6 +47,7 @@ from streamflow.events import (
 from streamflow.record import record_type
 from streamflow.sources.files import Inputs
 from streamflow.storage.patience import Patience
+from streamflow.storage.selection import Selection
 from streamflow.storage.store import Item, Opened, Plan, Store
 
 QUIET = 5.0
@@ -60,7 +62,8 @@ class Run:
 
     `sequential` keeps one item in flight overall, depth first. `daemon` goes on at quiet. `limit` bounds the records
     taken from each source. `grace` is in seconds. `hook` is told of events. With `refresh` what sources bring is worked
-    on again; with `stale` so are the items that another version of their stage worked on. `beside` is entered once the
+    on again; with `stale` so are the items that another version of their stage worked on. Dead letters that
+    `requeue` fits are tried again. `beside` is entered once the
     store is open, and left before it is closed. A daemon forgets the records of items that ended well `retention`
     seconds ago.
     """
@@ -78,6 +81,7 @@ class Run:
         limit: int | None = None,
         refresh: bool = False,
         stale: bool = False,
+        requeue: Selection | None = None,
         grace: float = 30.0,
         trace: bool = False,
         beside: AbstractAsyncContextManager[None] | None = None,
@@ -96,6 +100,7 @@ class Run:
         self._limit = limit
         self._refresh = refresh
         self._stale = stale
+        self._requeue = requeue
         self.grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
@@ -119,8 +124,10 @@ class Run:
         """Run to the end. Raises what a source, a finalizer or the store raised; stage failures are items' ends."""
         self._started, processor = time.monotonic(), time.process_time()
         plan = self._plan()
-        opened = await self._store.open(plan, refresh=self._refresh, stale=self._stale)
+        opened = await self._store.open(plan, refresh=self._refresh, stale=self._stale, requeue=self._requeue)
         try:
+            if opened.requeued:
+                self._hook(DeadLettersRequeued(opened.requeued))
             self.tally.changed = opened.changed
             resumed = sum(opened.pending.values())
             if self._daemon:

@@ -14,6 +14,7 @@ import json
 import secrets
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
@@ -38,6 +39,7 @@ from streamflow.storage.journal import MERGING, Epoch, Journal, is_as_admitted, 
 from streamflow.storage.parents import Parents
 from streamflow.storage.patience import Patience
 from streamflow.storage.presence import Presence
+from streamflow.storage.recall import bring_back, chosen
 from streamflow.storage.retention import LOOK, forget
 from streamflow.storage.schema import COLUMNS, KEPT, make_tables, migrate, refusal, version_of
 from streamflow.storage.selection import Selection, page, requeue
@@ -101,7 +103,9 @@ class SqliteStore:
         self._presence: Presence | None = None
         self._is_sound = False  # once it is closed: nothing failed that was to be written
 
-    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
+    async def open(
+        self, plan: Plan, *, refresh: bool = False, stale: bool = False, requeue: Selection | None = None
+    ) -> Opened:
         try:
             # aiosqlite does not wait for its thread when it cannot connect.
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
@@ -116,7 +120,7 @@ class SqliteStore:
         )
         self._stack.push_async_callback(connection.close)
         try:
-            return await self._prepare(connection, plan, refresh, stale)
+            return await self._prepare(connection, plan, refresh, stale, requeue)
         except sqlite3.DatabaseError as error:
             await self._stack.aclose()
             raise refusal(self._path, error) from error
@@ -124,7 +128,9 @@ class SqliteStore:
             await self._stack.aclose()
             raise
 
-    async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool, stale: bool) -> Opened:
+    async def _prepare(
+        self, connection: aiosqlite.Connection, plan: Plan, refresh: bool, stale: bool, wanted: Selection | None
+    ) -> Opened:
         self._connection = connection
         self._stages = plan.stages
         version = await version_of(connection, self._path)  # first: a database that is refused stays as it is
@@ -143,6 +149,9 @@ class SqliteStore:
             raise WorkspaceError(
                 f"{self._path} belongs to the pipeline {owner!r}, not {plan.pipeline!r}; use another workspace"
             )
+        letters = (
+            [] if wanted is None else await chosen(connection, wanted, plan.stages)
+        )  # not what is set aside only now
         verdict = await self._judge()
         pending = await self._pending_counts()
         if pending:
@@ -150,6 +159,11 @@ class SqliteStore:
         # Only now: a pipeline that is refused leaves the tables of another as they were.
         tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
         await make_tables(connection, list(tables.values()))
+        requeued: Counter[str] = Counter()
+        if letters:
+            back = partial(bring_back, letters=letters, stages=plan.stages, counts=requeued)
+            await connection.execute(TRANSACTION, (back,))
+            pending = await self._pending_counts()
         changed = meta.get("changed") == "1"
         takers = Takers.read(meta, plan.stages, plan.produced)
         by_name = {kind.name: tables[kind.table] for kind in plan.tables if kind.table}
@@ -212,6 +226,7 @@ class SqliteStore:
             verdict.set_aside,
             behind=behind,
             lacking=takers.lacking,
+            requeued=requeued,
         )
 
     async def _judge(self) -> Verdict:
