@@ -87,6 +87,8 @@ class InFlight:
 
     def sync(self) -> None:
         """Have the disk know, for a power cut. Blocks; may be called in any thread before the end."""
+        if self._path is None:
+            return
         with suppress(OSError):  # the disk's trouble is the writer's to tell
             os.fsync(self._descriptor)
 
