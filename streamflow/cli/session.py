@@ -119,6 +119,7 @@ class _Session:
         self._run: Run | None = None
         self._limits: Registry | None = None
         self._signalled: str | None = None
+        self._leaving_the_start: asyncio.TimerHandle | None = None
         self._empty_sources = 0
         self._telling = Telling(inputs, watching=options.watching, quiet=options.quiet)
         self._service = Service(pipeline, settings, self._read_settings, opened)
@@ -217,11 +218,16 @@ class _Session:
             task.cancel()  # nothing has begun
             if not self._options.quiet:
                 tell(f"Stopped by {name}.")
+            leave_after(AT_ONCE, name, signal_code(name), self._log, starting=True)
             return
+        is_starting = self._run.state == "starting"
         if again and not self._options.quiet:
             tell(f"{name} again: stopping at once. What is not committed stays pending.")
         if again:
-            leave_after(AT_ONCE, name, signal_code(name), self._log)
+            leave_after(AT_ONCE, name, signal_code(name), self._log, starting=is_starting)
+        elif is_starting:
+            seconds = self._run.grace + AT_ONCE
+            self._leaving_the_start = leave_after(seconds, name, signal_code(name), self._log, starting=True)
         self._run.stop(name)
 
     def _heard(self, event: Event) -> None:
@@ -237,6 +243,8 @@ class _Session:
 
     def _draining(self, event: Draining) -> None:
         assert self._run is not None  # noqa: S101 - it told
+        if self._leaving_the_start is not None:
+            self._leaving_the_start.cancel()  # it came to its end after all
         if event.reason == DRAINED:
             self._signalled = self._signalled or DRAINED  # a signal that follows is the second
         error = self._run.error

@@ -23,7 +23,7 @@ from streamflow.storage.files import FileStore
 from streamflow.storage.journal import MERGING, is_as_admitted
 from streamflow.storage.lock import holder
 from streamflow.storage.references import record_tables, references
-from streamflow.storage.schema import APPLICATION_ID, COLUMNS, SCHEMA, engine_tables
+from streamflow.storage.schema import APPLICATION_ID, COLUMNS, SCHEMA, engine_tables, refuse_no_files
 from streamflow.storage.store import State
 from streamflow.storage.trouble import Trouble, remedy, trouble
 from streamflow.units import byte_count
@@ -64,6 +64,11 @@ def examine(
     held = holder(workspace)
     yield _holder(held)
     path = workspace / DATABASE
+    try:
+        refuse_no_files(path)
+    except WorkspaceError as error:
+        yield Finding("database", "bad", str(error), "nothing else can be looked at before")
+        return
     if not path.exists():
         yield _no_database(held)
         return

@@ -41,7 +41,7 @@ from streamflow.storage.patience import Patience
 from streamflow.storage.presence import Presence
 from streamflow.storage.recall import bring_back, chosen
 from streamflow.storage.retention import LOOK, forget
-from streamflow.storage.schema import COLUMNS, KEPT, make_tables, migrate, refusal, version_of
+from streamflow.storage.schema import COLUMNS, KEPT, make_tables, migrate, refusal, refuse_no_files, version_of
 from streamflow.storage.selection import Selection, page, requeue
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State, counted
@@ -106,6 +106,7 @@ class SqliteStore:
     async def open(
         self, plan: Plan, *, refresh: bool = False, stale: bool = False, requeue: Selection | None = None
     ) -> Opened:
+        refuse_no_files(self._path)
         try:
             # aiosqlite does not wait for its thread when it cannot connect.
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
@@ -448,6 +449,7 @@ class SqliteStore:
         return await self._patience.persist(lambda: asyncio.to_thread(fetch))
 
     def _reading(self, timeout: float) -> sqlite3.Connection:
+        refuse_no_files(self._path)
         uri = f"{self._path.absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, uri=True, timeout=min(self._busy_timeout, timeout))
 
