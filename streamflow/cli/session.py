@@ -72,6 +72,7 @@ class Options:
 
 def run_in_workspace(pipeline: Pipeline, inputs: Sequence[str], workspace: Path, options: Options) -> int:
     """Run a pipeline, tell how it went, and return the exit code. Raises UsageError where nothing could start."""
+    named, workspace = workspace, workspace.absolute()  # a stage may change the current folder
     settings = load_settings(workspace, options.overrides)
     with Log(
         workspace,
@@ -81,7 +82,7 @@ def run_in_workspace(pipeline: Pipeline, inputs: Sequence[str], workspace: Path,
         keep=settings.log.keep,
         secrets=settings.secret_values(),
     ) as opened:
-        session = _Session(pipeline, inputs, workspace, options, settings, opened)
+        session = _Session(pipeline, inputs, workspace, named, options, settings, opened)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             code = runner.run(session.run())
             with leaving(AT_ONCE, code, opened):
@@ -107,6 +108,7 @@ class _Session:
         pipeline: Pipeline,
         inputs: Sequence[str],
         workspace: Path,
+        named: Path,
         options: Options,
         settings: Settings,
         opened: Log,
@@ -114,6 +116,7 @@ class _Session:
         self._pipeline = pipeline
         self._inputs = inputs
         self._workspace = workspace
+        self._named = named  # as the user calls it
         self._options = options
         self._log = opened
         self._run: Run | None = None
@@ -274,7 +277,7 @@ class _Session:
         letters = inspect.dead_letters(self._workspace, limit=_LETTERS) if found.dead else []
         return reports.Report(
             summary,
-            str(self._workspace),
+            str(self._named),
             exit_code(summary, found.dead),
             self._retry_command(),
             {name: counts.pending for name, counts in found.stages.items()},
@@ -288,7 +291,7 @@ class _Session:
     def _retry_command(self) -> str:
         known = registered()
         name = "" if self._pipeline.name in known and self._options.called in known else f" {self._options.called}"
-        return f"streamflow retry{name} -w {shlex.quote(str(self._workspace))}"
+        return f"streamflow retry{name} -w {shlex.quote(str(self._named))}"
 
     def _nothing_found(self) -> bool:
         return (

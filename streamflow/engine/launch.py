@@ -55,6 +55,7 @@ async def run_pipeline(
     used. With `requeue` the dead letters that it fits are tried again. Raises UsageError when something is wrong before
     the start, and what a source or a finalizer raises.
     """
+    workspace = workspace.absolute()  # noqa: ASYNC240 - no disk is asked. A stage may change the current folder
     settings = settings if settings is not None else load_settings(workspace)
     settings.check_names(services=pipeline.services, stages=[stage.name for stage in pipeline.stages])
     pipeline = configured(pipeline, settings)

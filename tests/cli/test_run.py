@@ -305,3 +305,25 @@ async def measure(word: Word) -> Length:
     assert json.loads(done.stdout[done.stdout.index("{") :])["exit_code"] == code
     assert "left behind ignores its cancellation" in done.stderr
     assert "left_at_once" in (folder / "ws" / "logs" / "streamflow.jsonl").read_text()
+
+
+def test_a_stage_that_changes_the_current_folder_harms_nothing(folder: Path) -> None:
+    """Neither the workspace nor an input that is looked for later is lost: each source looks when it is its turn."""
+    moving = "os.chdir('/')\n    print(\"measured\""
+    slow = """async def later(inputs: Inputs) -> AsyncIterator[Word]:
+    while Path.cwd() != Path("/"):
+        await asyncio.sleep(0.01)
+    async for file in inputs.files((".txt",)):
+        yield Word(file.name)
+
+
+async def measure"""
+    source = PIPELINE.replace('print("measured"', moving).replace("async def measure", slow)
+    write_pipeline(folder, source.replace("sources=[words]", "sources=[words, later]"))
+    write_words(folder, "a", "bad one")
+    done = cli(folder, *RUN)
+    assert done.returncode == 3, done.stderr
+    assert rows(folder) == [("a", 1), ("words.txt", 9)]
+    command = next(line for line in done.stderr.splitlines() if "streamflow retry" in line)
+    (folder / "mended").touch()
+    assert cli(folder, *command.partition("streamflow ")[2].split()).returncode == 0
