@@ -21,6 +21,7 @@ StreamflowError
 ├── ControlError               the process that holds the workspace does not answer as it should
 ├── StorageError               a completion could not be committed
 │   └── WriterStopped          nothing can be committed any more; the run stops
+│       └── DatabaseGone       the database was removed or replaced while it was open
 ├── StageTimeout               a stage's function ran past its deadline; retried
 ├── WorkerDied                 the process of a stage's function ended; retried
 ├── HeldAcrossYield            a streaming stage yielded inside a limit
@@ -139,6 +140,10 @@ class StorageError(StreamflowError):
 
 class WriterStopped(StorageError):
     """Nothing more can be committed: the run must stop."""
+
+
+class DatabaseGone(WriterStopped):
+    """The database was removed or replaced under the run: what it held is lost."""
 
 
 class StageTimeout(StreamflowError):

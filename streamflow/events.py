@@ -84,6 +84,13 @@ class ItemDied:
 
 
 @dataclass(frozen=True, slots=True)
+class DeadLettersRequeued:
+    """Dead letters, by stage, were made pending again at the start of a run that was to try them again."""
+
+    items: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class ContentsDiffer:
     """Two different contents of one key arrived and no merge rule says which fields win."""
 
@@ -243,6 +250,7 @@ Event = (
     | ItemRetried
     | ItemSkipped
     | ItemDied
+    | DeadLettersRequeued
     | ContentsDiffer
     | StageStuck
     | LoopBlocked

@@ -26,6 +26,7 @@ from pydantic_settings import SettingsError as UnreadableVariable
 
 from streamflow.errors import SettingsError
 from streamflow.failpoints import VARIABLES as FAILPOINTS
+from streamflow.plain_file import open_plain
 from streamflow.sections import (
     HIDDEN,
     DownloadSettings,
@@ -193,7 +194,8 @@ def load_settings(workspace: Path, overrides: Mapping[str, Any] | None = None) -
 
 def _read(file: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(file.read_text(encoding="utf-8"))
+        with open(file, encoding="utf-8", opener=open_plain) as opened:
+            return tomllib.loads(opened.read())
     except FileNotFoundError:
         return {}
     except NotADirectoryError:

@@ -61,13 +61,15 @@ def why(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"
 
 
-def leave_after(seconds: float, reason: str, code: int, opened: Log) -> None:
-    """End the process if the run has not ended by then: code that swallows its cancellation cannot be stopped."""
+def leave_after(seconds: float, reason: str, code: int, opened: Log, *, starting: bool = False) -> asyncio.TimerHandle:
+    """End the process if the run has not ended by then: code that swallows its cancellation cannot be stopped, and
+    neither can a thread in which a run that is `starting` waits for a disk or a lock."""
+    cause = "the start does not come to its end" if starting else "a stage's function ignores its cancellation"
     told = (
-        f"{reason}: a stage's function ignores its cancellation, so the process is ended. What was committed "
-        "is kept, the rest stays pending; the same command goes on from there."
+        f"{reason}: {cause}, so the process is ended. What was committed is kept, the rest stays pending; the same "
+        "command goes on from there."
     )
-    asyncio.get_running_loop().call_later(seconds, _leave, told, code, opened)
+    return asyncio.get_running_loop().call_later(seconds, _leave, told, code, opened)
 
 
 @contextmanager

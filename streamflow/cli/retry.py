@@ -92,24 +92,16 @@ def _in_a_run(pipeline: str | None, folder: Path, selection: Selection, *, as_js
         raise UsageError(" ".join(hints) or there)
     for hint in hints:
         tell(hint)
-    wanted = [name for name in known if any(letter.stage == name for letter in letters)]
-    if not wanted:
+    if len(letters) == sum(gone.values()):
         none = "There are no dead letters that fit." if gone else none_of(selection)
         tell(f"{none[:-1]}; nothing was done.")
         return
 
-    from msgspec import structs
-
     from streamflow.cli.session import Options, run_in_workspace
 
-    requeued: Counter[str] = Counter()
-    for name in wanted:
-        requeued.update(inspect.requeue(folder, structs.replace(selection, stage=name)))
-    if not quiet:
-        tell(_told(requeued))
-    raise typer.Exit(
-        run_in_workspace(found, [], folder, Options(called=pipeline or found.name, quiet=quiet, as_json=as_json))
-    )
+    # By the run itself, once nothing can refuse it any more.
+    options = Options(called=pipeline or found.name, requeue=selection, quiet=quiet, as_json=as_json)
+    raise typer.Exit(run_in_workspace(found, [], folder, options))
 
 
 def _told(requeued: Mapping[str, int]) -> str:
@@ -119,9 +111,12 @@ def _told(requeued: Mapping[str, int]) -> str:
 def _pipeline(wanted: str | None, folder: Path) -> Pipeline:
     from streamflow.storage import inspect
 
-    if wanted is not None:
-        return find(wanted)
     name = inspect.overview(folder).pipeline
+    if wanted is not None:
+        given = find(wanted)
+        if given.name != name:
+            raise UsageError(f"{folder} belongs to the pipeline {name!r}, not {given.name!r}; nothing was changed.")
+        return given
     found = find_by_own_name(name)
     if found is None:
         raise UsageError(

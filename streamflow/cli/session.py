@@ -32,7 +32,7 @@ from streamflow.engine.figures import Summary
 from streamflow.engine.launch import run_pipeline
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
-from streamflow.errors import CredentialsRefused, Unavailable, UsageError
+from streamflow.errors import CredentialsRefused, DatabaseGone, Unavailable, UsageError
 from streamflow.events import DRAINED, Draining, Event, RunStarted, SourceEnded
 from streamflow.limits.allowance import LimitState
 from streamflow.limits.registry import Registry
@@ -43,6 +43,7 @@ from streamflow.observe.progress import displayed
 from streamflow.observe.stats import Observer
 from streamflow.settings import Settings, load_settings
 from streamflow.storage import inspect
+from streamflow.storage.selection import Selection
 
 _LETTERS = 20
 """Dead letters that a report holds at most."""
@@ -62,6 +63,7 @@ class Options:
     sequential: bool = False
     refresh: bool = False
     stale: bool = False
+    requeue: Selection | None = None
     limit: int | None = None
     quiet: bool = False
     as_json: bool = False
@@ -70,6 +72,7 @@ class Options:
 
 def run_in_workspace(pipeline: Pipeline, inputs: Sequence[str], workspace: Path, options: Options) -> int:
     """Run a pipeline, tell how it went, and return the exit code. Raises UsageError where nothing could start."""
+    named, workspace = workspace, workspace.absolute()  # a stage may change the current folder
     settings = load_settings(workspace, options.overrides)
     with Log(
         workspace,
@@ -79,7 +82,7 @@ def run_in_workspace(pipeline: Pipeline, inputs: Sequence[str], workspace: Path,
         keep=settings.log.keep,
         secrets=settings.secret_values(),
     ) as opened:
-        session = _Session(pipeline, inputs, workspace, options, settings, opened)
+        session = _Session(pipeline, inputs, workspace, named, options, settings, opened)
         with asyncio.Runner(loop_factory=loop_factory()) as runner:
             code = runner.run(session.run())
             with leaving(AT_ONCE, code, opened):
@@ -105,6 +108,7 @@ class _Session:
         pipeline: Pipeline,
         inputs: Sequence[str],
         workspace: Path,
+        named: Path,
         options: Options,
         settings: Settings,
         opened: Log,
@@ -112,11 +116,13 @@ class _Session:
         self._pipeline = pipeline
         self._inputs = inputs
         self._workspace = workspace
+        self._named = named  # as the user calls it
         self._options = options
         self._log = opened
         self._run: Run | None = None
         self._limits: Registry | None = None
         self._signalled: str | None = None
+        self._leaving_the_start: asyncio.TimerHandle | None = None
         self._empty_sources = 0
         self._telling = Telling(inputs, watching=options.watching, quiet=options.quiet)
         self._service = Service(pipeline, settings, self._read_settings, opened)
@@ -188,6 +194,7 @@ class _Session:
                 sequential=self._options.sequential,
                 refresh=self._options.refresh,
                 stale=self._options.stale,
+                requeue=self._options.requeue,
                 limit=self._options.limit,
                 hook=hook,
                 started=started,
@@ -216,11 +223,16 @@ class _Session:
             task.cancel()  # nothing has begun
             if not self._options.quiet:
                 tell(f"Stopped by {name}.")
+            leave_after(AT_ONCE, name, signal_code(name), self._log, starting=True)
             return
+        is_starting = self._run.state == "starting"
         if again and not self._options.quiet:
             tell(f"{name} again: stopping at once. What is not committed stays pending.")
         if again:
-            leave_after(AT_ONCE, name, signal_code(name), self._log)
+            leave_after(AT_ONCE, name, signal_code(name), self._log, starting=is_starting)
+        elif is_starting:
+            seconds = self._run.grace + AT_ONCE
+            self._leaving_the_start = leave_after(seconds, name, signal_code(name), self._log, starting=True)
         self._run.stop(name)
 
     def _heard(self, event: Event) -> None:
@@ -236,6 +248,8 @@ class _Session:
 
     def _draining(self, event: Draining) -> None:
         assert self._run is not None  # noqa: S101 - it told
+        if self._leaving_the_start is not None:
+            self._leaving_the_start.cancel()  # it came to its end after all
         if event.reason == DRAINED:
             self._signalled = self._signalled or DRAINED  # a signal that follows is the second
         error = self._run.error
@@ -250,10 +264,9 @@ class _Session:
         log.info("run_failed", exc_info=error)
         self._log.flush()
         code = error_code(error) if isinstance(error, CredentialsRefused | Unavailable) else FAILED
-        lines = [
-            f"Error: {self._pipeline.name} failed: {why(error)}",
-            "What was committed is kept; the same command goes on from there.",
-        ]
+        lines = [f"Error: {self._pipeline.name} failed: {why(error)}"]
+        if not isinstance(error, DatabaseGone):
+            lines.append("What was committed is kept; the same command goes on from there.")
         if self._log.path is not None and self._log.path.exists():
             lines.append(f"The whole story is in {self._log.path}.")
         tell(self._log.redact.text("\n".join(lines)))
@@ -266,7 +279,7 @@ class _Session:
         letters = inspect.dead_letters(self._workspace, limit=_LETTERS) if found.dead else []
         return reports.Report(
             summary,
-            str(self._workspace),
+            str(self._named),
             exit_code(summary, found.dead),
             self._retry_command(),
             {name: counts.pending for name, counts in found.stages.items()},
@@ -280,7 +293,7 @@ class _Session:
     def _retry_command(self) -> str:
         known = registered()
         name = "" if self._pipeline.name in known and self._options.called in known else f" {self._options.called}"
-        return f"streamflow retry{name} -w {shlex.quote(str(self._workspace))}"
+        return f"streamflow retry{name} -w {shlex.quote(str(self._named))}"
 
     def _nothing_found(self) -> bool:
         return (

@@ -12,6 +12,7 @@ from streamflow.events import (
     BreakerOpened,
     ContentsDiffer,
     ControlUnavailable,
+    DeadLettersRequeued,
     Draining,
     Event,
     FileNotMoved,
@@ -103,6 +104,8 @@ class Telling:
                     alone = count(len(event.alone), "item")
                     told += f" What was in work at two such ends runs alone first: {alone}."
                 yield told
+            case DeadLettersRequeued():
+                yield f"Trying again: {by_stage(event.items)}."
             case StageCaughtUp():
                 if event.items:
                     items = count(event.items, "item")

@@ -28,6 +28,7 @@ from streamflow.storage.files import FileStore
 from streamflow.storage.lock import WorkspaceLock
 from streamflow.storage.patience import Patience
 from streamflow.storage.reader import Reader
+from streamflow.storage.selection import Selection
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Store
 
@@ -43,6 +44,7 @@ async def run_pipeline(
     sequential: bool = False,
     refresh: bool = False,
     stale: bool = False,
+    requeue: Selection | None = None,
     limit: int | None = None,
     trace: bool = False,
     hook: Hook = lambda event: None,
@@ -51,8 +53,10 @@ async def run_pipeline(
     """Run a pipeline to its end, or with `watching` until it is stopped.
 
     `started` is given the run, to watch or to stop it, and its limits. Without a `store` the workspace's database is
-    used. Raises UsageError when something is wrong before the start, and what a source or a finalizer raises.
+    used. With `requeue` the dead letters that it fits are tried again. Raises UsageError when something is wrong before
+    the start, and what a source or a finalizer raises.
     """
+    workspace = workspace.absolute()  # noqa: ASYNC240 - no disk is asked. A stage may change the current folder
     settings = settings if settings is not None else load_settings(workspace)
     settings.check_names(services=pipeline.services, stages=[stage.name for stage in pipeline.stages])
     pipeline = configured(pipeline, settings)
@@ -91,6 +95,7 @@ async def run_pipeline(
             limit=limit,
             refresh=refresh,
             stale=stale,
+            requeue=requeue,
             grace=settings.grace,
             trace=trace,
             beside=_keeping(limits, cache, store),

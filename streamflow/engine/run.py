@@ -31,9 +31,11 @@ from streamflow.engine.shared import Route, Shared, Slot
 from streamflow.engine.tally import Tally
 from streamflow.engine.trace import Span, traced
 from streamflow.engine.watchdog import Watchdog
+from streamflow.errors import DatabaseGone
 from streamflow.events import (
     Abandoned,
     ContentsDiffer,
+    DeadLettersRequeued,
     Draining,
     Hook,
     ItemDied,
@@ -45,13 +47,14 @@ from streamflow.events import (
 from streamflow.record import record_type
 from streamflow.sources.files import Inputs
 from streamflow.storage.patience import Patience
+from streamflow.storage.selection import Selection
 from streamflow.storage.store import Item, Opened, Plan, Store
 
 QUIET = 5.0
 """Seconds without anything to do after which a daemon runs its finalizers."""
 
 SYNC_EVERY = 1.0
-"""Seconds between two moments at which the disk is told what is in flight."""
+"""Seconds between two moments at which the disk is told what is in flight, and the database looked for."""
 
 
 class Run:
@@ -59,7 +62,8 @@ class Run:
 
     `sequential` keeps one item in flight overall, depth first. `daemon` goes on at quiet. `limit` bounds the records
     taken from each source. `grace` is in seconds. `hook` is told of events. With `refresh` what sources bring is worked
-    on again; with `stale` so are the items that another version of their stage worked on. `beside` is entered once the
+    on again; with `stale` so are the items that another version of their stage worked on. Dead letters that
+    `requeue` fits are tried again. `beside` is entered once the
     store is open, and left before it is closed. A daemon forgets the records of items that ended well `retention`
     seconds ago.
     """
@@ -77,6 +81,7 @@ class Run:
         limit: int | None = None,
         refresh: bool = False,
         stale: bool = False,
+        requeue: Selection | None = None,
         grace: float = 30.0,
         trace: bool = False,
         beside: AbstractAsyncContextManager[None] | None = None,
@@ -95,6 +100,7 @@ class Run:
         self._limit = limit
         self._refresh = refresh
         self._stale = stale
+        self._requeue = requeue
         self.grace = grace
         self._trace = trace
         self._beside = beside or nullcontext()
@@ -118,8 +124,10 @@ class Run:
         """Run to the end. Raises what a source, a finalizer or the store raised; stage failures are items' ends."""
         self._started, processor = time.monotonic(), time.process_time()
         plan = self._plan()
-        opened = await self._store.open(plan, refresh=self._refresh, stale=self._stale)
+        opened = await self._store.open(plan, refresh=self._refresh, stale=self._stale, requeue=self._requeue)
         try:
+            if opened.requeued:
+                self._hook(DeadLettersRequeued(opened.requeued))
             self.tally.changed = opened.changed
             resumed = sum(opened.pending.values())
             if self._daemon:
@@ -145,8 +153,11 @@ class Run:
                         self._hook(StageLacksRecords(name, plan.stages[name][0].name))
                 self._tell_of_unclean_end(opened)
                 await self._flow(opened.suspects)
+                self._check_presence()
         except BaseException as error:
             self._end(f"failed: {type(error).__name__}: {error}")
+            if isinstance(error, Exception) and not isinstance(error, DatabaseGone):
+                self._check_presence()  # then all else comes of it
             raise
         finally:
             self._tell_what_differs()
@@ -331,11 +342,21 @@ class Run:
         self._lone, shared.alone = self._sequential, False
         return goes_on
 
-    async def _sync_in_flight(self) -> None:
-        """Have the disk know what is in flight, for a power cut: not exactly, but without holding anybody up."""
+    async def _look_after_storage(self) -> None:
+        """Have the disk know what is in flight, for a power cut: not exactly, but without holding anybody up. And end
+        the run where the database is gone: SQLite goes on without a word."""
         while True:
             await asyncio.sleep(SYNC_EVERY)
             await asyncio.to_thread(self._in_flight.sync)
+            try:
+                await asyncio.to_thread(self._check_presence)
+            except DatabaseGone:
+                self._shared.halt()  # as in `_guarded`
+                raise
+
+    def _check_presence(self) -> None:
+        if (why := self._store.lost()) is not None:
+            raise DatabaseGone(why)
 
     async def _work_on(self, suspects: Sequence[Item]) -> None:
         for item in suspects:
@@ -382,7 +403,7 @@ class Run:
             group.create_task(self._tell_differences(), name="streamflow differences"),
         ]
         if self._store.durable:
-            helpers.append(group.create_task(self._sync_in_flight(), name="streamflow sync"))
+            helpers.append(group.create_task(self._look_after_storage(), name="streamflow storage"))
         if self._daemon and self._retention is not None:
             pruning = prune_regularly(self._store, self._retention, self._hook)
             helpers.append(group.create_task(pruning, name="streamflow retention"))

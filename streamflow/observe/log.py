@@ -26,6 +26,7 @@ import structlog
 
 from streamflow.observe.redact import Redactor
 from streamflow.observe.words import printable
+from streamflow.plain_file import open_plain
 
 FILE_NAME = "streamflow.jsonl"
 _WAITING = 10_000
@@ -228,7 +229,7 @@ class _Rotating:
 
     def _open(self) -> None:
         self._path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = self._path.open("a", encoding="ascii")
+        self._file = open(self._path, "a", encoding="ascii", opener=open_plain)  # noqa: SIM115 - stays open
         self._size = self._file.tell()
         if self._size and not _ends_a_line(self._path):
             self._file.write("\n")  # the disk was full, or the process killed, in the middle of a line
@@ -261,7 +262,7 @@ class _Rotating:
 
 
 def _ends_a_line(path: Path) -> bool:
-    with path.open("rb") as file:
+    with open(path, "rb", opener=open_plain) as file:
         file.seek(-1, os.SEEK_END)
         return file.read() == b"\n"
 

@@ -56,6 +56,7 @@ class Inputs:
         self._processed, self._failed = processed, failed
         self._filing: Filing | None = None
         self._hand: Hand | None = None
+        self._places: dict[str, Path] = {}  # as they were at first: a stage may change the current folder
         self._ignored = frozenset(str(path.resolve()) for path in ignored)
 
     def check(self) -> None:
@@ -110,7 +111,9 @@ class Inputs:
     def _locate(self, argument: str) -> Path:
         """The real path of an argument: a symlink that the user named by itself is followed."""
         try:
-            path = Path(argument).expanduser().resolve(strict=True)
+            if argument not in self._places:
+                self._places[argument] = Path(argument).expanduser().absolute()
+            path = self._places[argument].resolve(strict=True)
             if path.is_dir():
                 os.scandir(path).close()
         except FileNotFoundError as error:

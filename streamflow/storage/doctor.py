@@ -23,7 +23,7 @@ from streamflow.storage.files import FileStore
 from streamflow.storage.journal import MERGING, is_as_admitted
 from streamflow.storage.lock import holder
 from streamflow.storage.references import record_tables, references
-from streamflow.storage.schema import APPLICATION_ID, COLUMNS, SCHEMA, engine_tables
+from streamflow.storage.schema import APPLICATION_ID, COLUMNS, SCHEMA, engine_tables, refuse_no_files
 from streamflow.storage.store import State
 from streamflow.storage.trouble import Trouble, remedy, trouble
 from streamflow.units import byte_count
@@ -64,8 +64,13 @@ def examine(
     held = holder(workspace)
     yield _holder(held)
     path = workspace / DATABASE
+    try:
+        refuse_no_files(path)
+    except WorkspaceError as error:
+        yield Finding("database", "bad", str(error), "nothing else can be looked at before")
+        return
     if not path.exists():
-        yield Finding("database", "note", f"there is no {DATABASE} yet", "the first run makes it")
+        yield _no_database(held)
         return
     yield _write_ahead_log(path, held is not None)
     yield _seal(path, held is not None)
@@ -119,6 +124,16 @@ def _holder(held: dict[str, object] | None) -> Finding:
     if held is None:
         return Finding("holder", "ok", "no process works in it")
     return Finding("holder", "ok", f"process {held.get('pid', '?')} works in it since {held.get('since', '?')}")
+
+
+def _no_database(held: dict[str, object] | None) -> Finding:
+    if held is None:
+        return Finding("database", "note", f"there is no {DATABASE} yet", "the first run makes it")
+    found = (
+        f"there is no {DATABASE}, though process {held.get('pid', '?')} works in it: it has only just begun, or lost it"
+    )
+    todo = "look again; a run that has lost its database ends by itself within seconds, and says what is lost"
+    return Finding("database", "bad", found, todo)
 
 
 def _write_ahead_log(path: Path, is_held: bool) -> Finding:

@@ -20,6 +20,8 @@ from pathlib import Path
 
 import structlog
 
+from streamflow.plain_file import open_plain
+
 log = structlog.get_logger("streamflow.storage")
 
 _HEADER = struct.Struct("=8sqqq")  # format, run, whether one item runs alone, places; then the places
@@ -43,7 +45,7 @@ class LeftInFlight:
 def left_in_flight(path: Path) -> LeftInFlight | None:
     """What the last process left there, None after a clean end. A file that is none of ours is told of and ignored."""
     try:
-        with path.open("rb") as file:
+        with open(path, "rb", opener=open_plain) as file:
             content = file.read(_HEADER.size + 8 * _MOST)
     except FileNotFoundError:
         return None
@@ -70,7 +72,7 @@ class InFlight:
         self._descriptor = -1
         content = _HEADER.pack(_FORMAT, run, 0, places) + bytes(8 * places)
         if path is not None:
-            self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            self._descriptor = open_plain(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW)
         try:
             if path is not None:
                 # Written, not just made longer: a mapped page without its place on the disk would end the process.
@@ -87,6 +89,8 @@ class InFlight:
 
     def sync(self) -> None:
         """Have the disk know, for a power cut. Blocks; may be called in any thread before the end."""
+        if self._path is None:
+            return
         with suppress(OSError):  # the disk's trouble is the writer's to tell
             os.fsync(self._descriptor)
 

@@ -20,7 +20,7 @@ from typing import Any
 from streamflow.errors import DatabaseTooNew, UsageError, WorkspaceError
 from streamflow.storage import DATABASE
 from streamflow.storage.lock import WorkspaceLock
-from streamflow.storage.schema import APPLICATION_ID, KEPT, SCHEMA, foreign, refusal
+from streamflow.storage.schema import APPLICATION_ID, KEPT, SCHEMA, foreign, refusal, refuse_no_files
 from streamflow.storage.selection import ALL, Selection, page
 from streamflow.storage.selection import requeue as mark_pending
 from streamflow.storage.store import Counts, State, counted
@@ -243,6 +243,7 @@ def opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:
+    refuse_no_files(path)
     if not path.is_file():
         raise missing(path.parent)
     uri = path.absolute().as_uri()

@@ -21,6 +21,7 @@ from types import TracebackType
 from typing import Self
 
 from streamflow.errors import WorkspaceError, WorkspaceLocked
+from streamflow.plain_file import NoFile, open_plain
 
 FILE_NAME = "streamflow.lock"
 _LONGEST = 4096
@@ -89,11 +90,12 @@ class WorkspaceLock:
         workspace = self.path.parent
         try:
             workspace.mkdir(parents=True, exist_ok=True)
-            return os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            return open_plain(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW)
         except FileExistsError as error:
             raise WorkspaceError(f"{workspace} is a file; a workspace is a folder. Choose another (-w).") from error
         except OSError as error:
-            advice = _ADVICE.get(error.errno or 0, "Change its permissions")
+            is_file = not isinstance(error, NoFile)
+            advice = _ADVICE.get(error.errno or 0, "Change its permissions") if is_file else "Move that away"
             raise WorkspaceError(
                 f"The workspace {workspace} cannot be written to: {error.strerror}. {advice}, or choose another"
                 " workspace (-w)."
@@ -103,7 +105,7 @@ class WorkspaceLock:
 def holder(workspace: Path) -> dict[str, object] | None:
     """Who holds a workspace (pid, command, host, since), or None when it is free. Takes no lock that lasts."""
     try:
-        descriptor = os.open(workspace / FILE_NAME, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        descriptor = open_plain(workspace / FILE_NAME, os.O_RDONLY | os.O_NOFOLLOW)
     except OSError:
         return None
     try:

@@ -36,7 +36,9 @@ class MemoryStore:
         self._changed = False
         self._changes = 0
 
-    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
+    async def open(
+        self, plan: Plan, *, refresh: bool = False, stale: bool = False, requeue: Selection | None = None
+    ) -> Opened:
         for stage in plan.stages:
             self._live[stage] = {}  # what a stopped run left is forgotten: its source gives it again
             self._finished.setdefault(stage, 0)
@@ -172,6 +174,9 @@ class MemoryStore:
     def differences(self) -> Iterable[Difference]:
         found, self._differences = self._differences, []
         return found
+
+    def lost(self) -> str | None:
+        return None
 
     async def close(self) -> None:
         return None

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from streamflow.errors import DatabaseDamaged, DatabaseTooNew, WorkspaceError
+from streamflow.plain_file import NoFile, check_plain
 from streamflow.storage.tables import Table
 from streamflow.storage.trouble import Trouble, advice, diagnose
 
@@ -115,6 +116,18 @@ def engine_tables(version: int) -> dict[str, set[str]]:
 def foreign(path: Path) -> WorkspaceError:
     """What to tell the user of a database that was never ours."""
     return WorkspaceError(f"{path} is the database of another program; move it away, or choose another workspace (-w)")
+
+
+def refuse_no_files(path: Path) -> None:
+    """SQLite would wait for ever on a FIFO. Raises WorkspaceError where other things than files are in the places of
+    the database and of what lies beside it."""
+    for end in ("", "-wal", "-shm", "-journal"):
+        try:
+            check_plain(path.with_name(f"{path.name}{end}"))
+        except NoFile as error:
+            raise WorkspaceError(
+                f"{path} cannot be used: {error.strerror}. Move that away, or choose another workspace (-w)"
+            ) from None
 
 
 def refusal(path: Path, error: sqlite3.Error) -> WorkspaceError:

@@ -15,6 +15,8 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from streamflow.plain_file import open_plain
+
 NAME = "streamflow.seal"
 BROKEN = "its bytes, or those of its seal, changed since the last run closed it, and no program wrote them"
 ACCEPT = f"or take it as it is: remove {NAME}"
@@ -47,7 +49,8 @@ def seal(database: Path) -> None:
 def is_broken(database: Path) -> bool | None:
     """Whether the file changed without being written to; None where there is no seal that holds for it. Blocks."""
     try:
-        sealed = _Seal(**json.loads(database.with_name(NAME).read_bytes()))
+        with open(database.with_name(NAME), "rb", opener=open_plain) as file:
+            sealed = _Seal(**json.loads(file.read()))
         status = database.stat()
         if (status.st_size, status.st_mtime_ns) != sealed[:2]:
             return None
@@ -60,7 +63,7 @@ def is_broken(database: Path) -> bool | None:
 def _look(database: Path) -> _Seal | None:
     """None for one that is too large, or is written to meanwhile."""
     hashed = blake2b(digest_size=16)
-    with database.open("rb", buffering=0) as file:
+    with open(database, "rb", buffering=0, opener=open_plain) as file:
         before = os.fstat(file.fileno())
         if before.st_size > LARGEST:
             return None

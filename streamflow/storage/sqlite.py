@@ -14,6 +14,7 @@ import json
 import secrets
 import sqlite3
 import time
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, closing, suppress
 from dataclasses import replace
@@ -37,8 +38,10 @@ from streamflow.storage.inflight import InFlight, left_in_flight
 from streamflow.storage.journal import MERGING, Epoch, Journal, is_as_admitted, merging
 from streamflow.storage.parents import Parents
 from streamflow.storage.patience import Patience
+from streamflow.storage.presence import Presence
+from streamflow.storage.recall import bring_back, chosen
 from streamflow.storage.retention import LOOK, forget
-from streamflow.storage.schema import COLUMNS, KEPT, make_tables, migrate, refusal, version_of
+from streamflow.storage.schema import COLUMNS, KEPT, make_tables, migrate, refusal, refuse_no_files, version_of
 from streamflow.storage.selection import Selection, page, requeue
 from streamflow.storage.stamps import Stamps
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State, counted
@@ -97,9 +100,13 @@ class SqliteStore:
         self.identity = ""
         self._cache = CacheWriter()
         self._refresh = False  # of the next epoch
+        self._presence: Presence | None = None
         self._is_sound = False  # once it is closed: nothing failed that was to be written
 
-    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
+    async def open(
+        self, plan: Plan, *, refresh: bool = False, stale: bool = False, requeue: Selection | None = None
+    ) -> Opened:
+        refuse_no_files(self._path)
         try:
             # aiosqlite does not wait for its thread when it cannot connect.
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
@@ -114,7 +121,7 @@ class SqliteStore:
         )
         self._stack.push_async_callback(connection.close)
         try:
-            return await self._prepare(connection, plan, refresh, stale)
+            return await self._prepare(connection, plan, refresh, stale, requeue)
         except sqlite3.DatabaseError as error:
             await self._stack.aclose()
             raise refusal(self._path, error) from error
@@ -122,7 +129,9 @@ class SqliteStore:
             await self._stack.aclose()
             raise
 
-    async def _prepare(self, connection: aiosqlite.Connection, plan: Plan, refresh: bool, stale: bool) -> Opened:
+    async def _prepare(
+        self, connection: aiosqlite.Connection, plan: Plan, refresh: bool, stale: bool, wanted: Selection | None
+    ) -> Opened:
         self._connection = connection
         self._stages = plan.stages
         version = await version_of(connection, self._path)  # first: a database that is refused stays as it is
@@ -141,6 +150,9 @@ class SqliteStore:
             raise WorkspaceError(
                 f"{self._path} belongs to the pipeline {owner!r}, not {plan.pipeline!r}; use another workspace"
             )
+        letters = (
+            [] if wanted is None else await chosen(connection, wanted, plan.stages)
+        )  # not what is set aside only now
         verdict = await self._judge()
         pending = await self._pending_counts()
         if pending:
@@ -148,6 +160,11 @@ class SqliteStore:
         # Only now: a pipeline that is refused leaves the tables of another as they were.
         tables = {kind.table: Table(kind) for kind in plan.tables if kind.table}
         await make_tables(connection, list(tables.values()))
+        requeued: Counter[str] = Counter()
+        if letters:
+            back = partial(bring_back, letters=letters, stages=plan.stages, counts=requeued)
+            await connection.execute(TRANSACTION, (back,))
+            pending = await self._pending_counts()
         changed = meta.get("changed") == "1"
         takers = Takers.read(meta, plan.stages, plan.produced)
         by_name = {kind.name: tables[kind.table] for kind in plan.tables if kind.table}
@@ -195,6 +212,7 @@ class SqliteStore:
         behind = is_wanted and bool(pending)
         self._refresh = self._refresh and behind  # else it has begun: epochs after it are none
         await connection.execute(f"PRAGMA busy_timeout = {int(1000 * min(self._busy_timeout, _SLICE))}")
+        self._presence = Presence(self._path)
         self._writer = Writer(connection, journal, owes_change=not changed, patience=self._patience)
         self._takers, self._unfilled, self._stale = takers, list(takers.unfilled), stale
         task = asyncio.create_task(self._writer.run(), name="streamflow writer")
@@ -209,6 +227,7 @@ class SqliteStore:
             verdict.set_aside,
             behind=behind,
             lacking=takers.lacking,
+            requeued=requeued,
         )
 
     async def _judge(self) -> Verdict:
@@ -406,12 +425,17 @@ class SqliteStore:
         del self._writer.differences[: len(found)]  # the connection's thread may have added some
         return found
 
+    def lost(self) -> str | None:
+        return None if self._presence is None else self._presence.lost()
+
     async def close(self) -> None:
+        is_lost = self.lost() is not None
+        self._presence = None  # what lies beside the database goes when it is closed
         await self._stack.aclose()
         if self._in_flight is not None:
             self._in_flight.end()
             self._in_flight = None
-        if self._is_sound:
+        if self._is_sound and not is_lost:
             self._is_sound = False
             await asyncio.to_thread(seal.seal, self._path)
 
@@ -425,6 +449,7 @@ class SqliteStore:
         return await self._patience.persist(lambda: asyncio.to_thread(fetch))
 
     def _reading(self, timeout: float) -> sqlite3.Connection:
+        refuse_no_files(self._path)
         uri = f"{self._path.absolute().as_uri()}?mode=ro"
         return sqlite3.connect(uri, uri=True, timeout=min(self._busy_timeout, timeout))
 

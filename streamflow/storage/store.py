@@ -132,7 +132,8 @@ class Opened:
     After an unclean end of the last process also what was in flight then, the items that are to run alone before
     anything else, and those that were set aside as dead letters.
     With `behind`, a new epoch was asked for and waits until what is pending has ended: then `renew` begins it.
-    `lacking` stages are new, and of the records that they take nothing was kept.
+    `lacking` stages are new, and of the records that they take nothing was kept. `requeued` are the dead letters that
+    are pending again, by stage.
     """
 
     pending: Mapping[str, int] = field(default_factory=dict)
@@ -142,6 +143,7 @@ class Opened:
     set_aside: Sequence[Suspect] = ()
     behind: bool = False
     lacking: Sequence[str] = ()
+    requeued: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,13 +171,16 @@ class Store(Protocol):
     def durable(self) -> bool:
         """Whether what is committed outlives the process."""
 
-    async def open(self, plan: Plan, *, refresh: bool = False, stale: bool = False) -> Opened:
+    async def open(
+        self, plan: Plan, *, refresh: bool = False, stale: bool = False, requeue: Selection | None = None
+    ) -> Opened:
         """Make ready. A new epoch begins, unless the last run is unfinished.
 
         What an earlier run left unfinished goes on in its epoch, a refresh too, asked for again or not. With `refresh`
         every key may be admitted once more in the epoch. With `stale`, `catch_up` includes the items that another
         version of their stage worked on. Either wants a new epoch; if items are pending, `behind` tells that it is
-        still to begin. Raises WorkspaceError when what is stored does not fit the plan.
+        still to begin. Dead letters of the plan's stages that `requeue` fits are made pending again, all or none: where
+        anything is refused, nothing has changed. Raises WorkspaceError when what is stored does not fit the plan.
         """
 
     async def renew(self) -> None:
@@ -287,6 +292,9 @@ class Store(Protocol):
 
     def differences(self) -> Iterable[Difference]:
         """Contents that differed without a rule since the last call."""
+
+    def lost(self) -> str | None:
+        """Why what was committed is not kept any more, and what to do; None where it is."""
 
     async def close(self) -> None:
         """Let go of everything. Waiting commits are finished first."""

@@ -31,7 +31,7 @@ def test_an_ill_one_is_refused_by_a_run_and_explained_by_the_doctor(tmp_path: Pa
     (tmp_path / "work" / "streamflow.db").write_bytes(b"\x1b[31mno database" * 500)
     refused = cli(tmp_path, "run", "tiny.py:pipeline", "-w", "work")
     assert refused.returncode == 2
-    assert "streamflow doctor -w work" in refused.stderr
+    assert f"streamflow doctor -w {tmp_path / 'work'}" in refused.stderr
     answer = cli(tmp_path, "doctor", "-w", "work")
     assert answer.returncode == 1
     assert "restore a copy" in answer.stdout

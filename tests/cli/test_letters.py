@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import typer
 
 from streamflow.cli.letters import seconds
+from streamflow.storage.lock import WorkspaceLock
 from tests.cli.harness import PIPELINE, cli, read_until, started, write_pipeline, write_words
 
 RUN = ("run", "tiny:pipeline", "words.txt", "-w", "ws")
@@ -79,3 +81,51 @@ def test_a_key_of_another_stage_is_told(folder: Path) -> None:
     assert "no dead letter with the key 'bad one' of the stage 'check'; there is one of measure." in told.stderr
     told = cli(folder, "dead", "show", "bad two", "--stage", "check", "-w", "ws")
     assert "no dead letter with the key 'bad two'. `" in told.stderr
+
+
+def rename(folder: Path) -> None:
+    write_pipeline(folder, PIPELINE.replace('"tiny"', '"other"'))
+
+
+def misspell_a_setting(folder: Path) -> None:
+    (folder / "ws" / "streamflow.toml").write_text("[stages.measure]\nworker = 2\n")
+
+
+def change_the_record(folder: Path) -> None:
+    write_pipeline(folder, PIPELINE.replace("    word: str\n", "    word: str\n    more: int\n", 1))
+
+
+def change_a_table(folder: Path) -> None:
+    write_pipeline(folder, PIPELINE.replace('key="word", table', 'key="length", table'))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (rename, "belongs to the pipeline 'tiny', not 'other'"),
+        (misspell_a_setting, "Did you mean 'workers'?"),
+        (change_the_record, "journal drop --dead --stage measure"),
+        (change_a_table, "lengths"),
+    ],
+)
+def test_a_retry_that_is_refused_changes_nothing(folder: Path, change: Callable[[Path], None], words: str) -> None:
+    write_words(folder, "bad one", "bad two")
+    cli(folder, *RUN)
+    before = cli(folder, "dead", "list", "-w", "ws", "--json").stdout
+    change(folder)
+    told = cli(folder, "retry", "tiny:pipeline", "-w", "ws")
+    assert told.returncode == 2
+    assert words in told.stderr
+    assert "Trying again" not in told.stderr
+    assert len(json.loads(before)) == 2
+    assert cli(folder, "dead", "list", "-w", "ws", "--json").stdout == before
+
+
+def test_a_retry_in_a_workspace_that_is_held_changes_nothing(folder: Path) -> None:
+    write_words(folder, "bad one")
+    cli(folder, *RUN)
+    with WorkspaceLock(folder / "ws"):
+        told = cli(folder, "retry", "tiny:pipeline", "-w", "ws")
+    assert told.returncode == 2
+    assert "is in use by process" in told.stderr
+    assert len(json.loads(cli(folder, "dead", "list", "-w", "ws", "--json").stdout)) == 1

@@ -344,3 +344,25 @@ def test_an_idle_pool_of_threads_is_nothing_to_tell_of(folder: Path) -> None:
     done = cli(folder, *RUN)
     assert done.returncode == 0
     assert "left threads" not in done.stderr
+
+
+def test_a_stage_that_changes_the_current_folder_harms_nothing(folder: Path) -> None:
+    """Neither the workspace nor an input that is looked for later is lost: each source looks when it is its turn."""
+    moving = "os.chdir('/')\n    print(\"measured\""
+    slow = """async def later(inputs: Inputs) -> AsyncIterator[Word]:
+    while Path.cwd() != Path("/"):
+        await asyncio.sleep(0.01)
+    async for file in inputs.files((".txt",)):
+        yield Word(file.name)
+
+
+async def measure"""
+    source = PIPELINE.replace('print("measured"', moving).replace("async def measure", slow)
+    write_pipeline(folder, source.replace("sources=[words]", "sources=[words, later]"))
+    write_words(folder, "a", "bad one")
+    done = cli(folder, *RUN)
+    assert done.returncode == 3, done.stderr
+    assert rows(folder) == [("a", 1), ("words.txt", 9)]
+    command = next(line for line in done.stderr.splitlines() if "streamflow retry" in line)
+    (folder / "mended").touch()
+    assert cli(folder, *command.partition("streamflow ")[2].split()).returncode == 0

@@ -11,7 +11,7 @@ import pytest
 from streamflow.engine.feeder import PAGE
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Batch, Stage
-from streamflow.errors import CredentialsRefused, JournalMismatch, RetryLater, Skip, WriterStopped
+from streamflow.errors import CredentialsRefused, DatabaseGone, JournalMismatch, RetryLater, Skip, WriterStopped
 from streamflow.events import ItemDied, RunStarted
 from streamflow.limits.retry import Retry
 from streamflow.record import record
@@ -427,3 +427,24 @@ async def test_a_sequential_run_resumes_without_its_whole_backlog_in_memory(tmp_
     await play(pipeline, database(tmp_path), sequential=True, watch=run_of.append)
     assert len(waiting) == count + 1
     assert max(waiting) <= PAGE + 1
+
+
+async def test_a_run_whose_database_is_removed_does_not_end_well(tmp_path: Path) -> None:
+    async def remove(number: Number) -> Result:
+        (tmp_path / "streamflow.db").unlink()
+        return Result(number.n)
+
+    with pytest.raises(DatabaseGone, match="was removed while it was in use"):
+        await play(flow(Stage(remove), count=1), database(tmp_path))
+    assert not (tmp_path / "streamflow.seal").exists()
+
+
+async def test_what_fails_for_want_of_the_database_is_told_as_that(tmp_path: Path) -> None:
+    async def finalize(*, reader: Reader) -> None:
+        (tmp_path / "streamflow.db").unlink()
+        await reader.records(Result)
+
+    store = database(tmp_path)
+    pipeline = flow(Stage(double), finalizers=[finalize])
+    with pytest.raises(DatabaseGone, match="was removed while it was in use"):
+        await play(pipeline, store)

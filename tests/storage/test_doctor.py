@@ -196,6 +196,14 @@ def test_who_holds_it_is_told(workspace: Path) -> None:
     assert findings(workspace)["holder"].found == "no process works in it"
 
 
+def test_a_process_without_a_database_is_ill(tmp_path: Path) -> None:
+    with WorkspaceLock(tmp_path):
+        found = findings(tmp_path)["database"]
+    assert found.verdict == "bad"
+    assert f"process {os.getpid()} works in it" in found.found
+    assert findings(tmp_path)["database"].todo == "the first run makes it"
+
+
 @pytest.mark.parametrize("seconds", [0.0, 1.5])
 def test_a_check_that_takes_too_long_is_ended_and_says_so(workspace: Path, seconds: float) -> None:
     """Each look at this clock takes a second."""

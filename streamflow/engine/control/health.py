@@ -46,7 +46,8 @@ class Pulse:
     def troubles(self) -> list[str]:
         """What is wrong with the run, the worst first."""
         now = asyncio.get_running_loop().time()
-        found = [
+        found = [] if (lost := self._store.lost()) is None else [lost]
+        found += [
             f"stage {slot.stage!r} is stuck: its function ignores its end at the timeout; the log shows where it stands"
             for pool in self._run.pools.values()
             for slot in pool.slots

@@ -17,11 +17,13 @@ from streamflow.engine.control.messages import Diagnosis, Health
 from streamflow.engine.run import Run
 from streamflow.engine.stage import Stage
 from streamflow.engine.watchdog import STUCK_AFTER
+from streamflow.errors import DatabaseGone
 from streamflow.limits.registry import Registry
 from streamflow.storage.memory import MemoryStore
 from streamflow.storage.patience import LONGEST, Patience
+from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Item
-from tests.engine.flows import ONCE, Number, Result, flow, play_virtual, until
+from tests.engine.flows import ONCE, Number, Result, flow, play, play_virtual, until
 
 
 def test_a_run_that_goes_on_is_healthy() -> None:
@@ -71,6 +73,26 @@ def test_a_function_that_ignores_its_end_is_told_as_stuck_until_it_ends() -> Non
     store, told = MemoryStore(), list[str]()
     play_virtual(flow(Stage(ignore, workers=1, timeout=1.0, retry=ONCE), count=1), store, watch=beside)
     assert told
+
+
+def test_a_run_whose_database_is_gone_is_not_healthy(tmp_path: Path) -> None:
+    async def work(number: Number) -> Result:
+        await asyncio.Event().wait()
+        return Result(number.n)
+
+    async def beside(run: Run) -> None:
+        await until(lambda: bool(run.active()))
+        answers = Answers(run, store, Registry())
+        (tmp_path / "streamflow.db").unlink()
+        answer = await answers(Health())
+        assert isinstance(answer, Diagnosis)
+        told.append(answer)
+
+    store, told = SqliteStore(tmp_path / "streamflow.db", synchronous="NORMAL"), list[Diagnosis]()
+    with pytest.raises(DatabaseGone):
+        asyncio.run(play(flow(Stage(work)), store, watch=beside))
+    assert not told[0].healthy
+    assert "streamflow.db was removed while it was in use" in told[0].why
 
 
 class Blocked(MemoryStore):

@@ -1,0 +1,70 @@
+"""A run whose database is taken away under it: it must not go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.cli.harness import cli, read_until, started, write_pipeline, write_words
+
+
+def remove(workspace: Path) -> None:
+    for path in workspace.glob("streamflow.db*"):
+        path.unlink()
+
+
+def remove_log(workspace: Path) -> None:
+    (workspace / "streamflow.db-wal").unlink()
+
+
+def replace(workspace: Path) -> None:
+    copy = workspace / "copy"
+    shutil.copy(workspace / "streamflow.db", copy)
+    copy.replace(workspace / "streamflow.db")
+
+
+def empty(workspace: Path) -> None:
+    (workspace / "streamflow.db").write_bytes(b"")
+
+
+def remove_all(workspace: Path) -> None:
+    shutil.rmtree(workspace)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_pipeline(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("harm", "word"),
+    [(remove, "removed"), (remove_log, "removed"), (replace, "replaced"), (empty, "emptied"), (remove_all, "removed")],
+)
+def test_a_daemon_at_rest_ends_and_says_what_is_lost(folder: Path, harm: Callable[[Path], None], word: str) -> None:
+    (folder / "in").mkdir()
+    write_words(folder / "in", "a")
+    with started(folder, "watch", "tiny:pipeline", "in", "-w", "ws", STREAMFLOW_WATCH__QUIET="0.05") as watching:
+        read_until(watching.stdout, "measured a")
+        harm(folder / "ws")
+        told = read_until(watching.stderr, "Error:")
+        assert f"was {word} while it was in use" in told
+        assert "run it again" in told
+        assert "What was committed is kept" not in watching.stderr.read()  # type: ignore[union-attr]
+        assert watching.wait(60) == 1
+
+
+def test_a_batch_run_ends_although_its_stage_goes_on(folder: Path) -> None:
+    write_words(folder, "a", "wait")
+    run = ("run", "tiny:pipeline", "words.txt", "-w", "ws")
+    with started(folder, *run) as running:
+        read_until(running.stdout, "waiting")
+        remove(folder / "ws")
+        read_until(running.stderr, "was removed while it was in use")
+        assert running.wait(60) == 1
+    (folder / "go").touch()
+    again = cli(folder, *run)
+    assert (again.returncode, again.stdout) == (0, "measured a\nwaiting\nmeasured wait\n")
