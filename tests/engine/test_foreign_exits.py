@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -54,37 +53,6 @@ def test_an_interrupt_that_a_batch_raises_is_a_failure_of_its_item(error: BaseEx
     played = play_virtual(flow(Stage(leaves, retry=ONCE, batch=Batch(size)), count=3))
     assert values(played) == [0, 2]
     assert [event.key for event in played.told(ItemDied)] == ["1"]
-
-
-def by_default() -> None:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-
-
-def as_asyncio_does() -> None:
-    """Asyncio's own handler is there already: it cancels at the first SIGINT, and raises at the second."""
-    signal.raise_signal(signal.SIGINT)
-
-
-def as_a_program_wants() -> None:
-    def handle(number: int, frame: object) -> None:
-        raise KeyboardInterrupt
-
-    signal.signal(signal.SIGINT, handle)
-
-
-@pytest.mark.parametrize("handled", [by_default, as_asyncio_does, as_a_program_wants])
-def test_an_interrupt_by_a_signal_ends_the_program(handled: Callable[[], None]) -> None:
-    async def works(number: Number) -> Result:
-        handled()
-        signal.raise_signal(signal.SIGINT)
-        return Result(number.n)
-
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            play_virtual(flow(Stage(works, retry=ONCE), count=3))
-    finally:
-        signal.signal(signal.SIGINT, before)
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), GeneratorExit(), KeyboardInterrupt()])
