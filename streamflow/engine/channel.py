@@ -91,9 +91,7 @@ class Channel(asyncio.Queue[T], Generic[T]):
     def put_nowait(self, item: T) -> None:
         """Raises QueueFull when there is no room, or when others wait for it, and ChannelClosed."""
         if len(self._values) >= self._room or self._producers:
-            raise QueueFull
-        if self._closed:
-            raise ChannelClosed
+            raise ChannelClosed if self._closed else QueueFull
         self._values.append(item)
         if self._consumers and not self._waking:
             self._wake_consumer()
@@ -168,6 +166,7 @@ class Channel(asyncio.Queue[T], Generic[T]):
     def close(self) -> None:
         """Refuse further values and let waiting producers go with ChannelClosed. What is inside stays."""
         self._closed = True
+        self._room = 0  # so that `put_nowait`, which is called for every item, asks for one thing only
         while self._producers:
             place, _ = self._producers.popitem(last=False)
             if not place.done():

@@ -19,6 +19,18 @@ from streamflow.storage.selection import Selection
 from streamflow.storage.store import CaughtUp, Completion, Counts, Difference, Item, Opened, Plan, State
 
 
+class _Stage:
+    """One stage's live items by key, and how many have ended: `finished` on the ready path, where hashing a state would
+    cost, the others by state."""
+
+    __slots__ = ("ended", "finished", "live")
+
+    def __init__(self) -> None:
+        self.live: dict[Key, Item] = {}
+        self.finished = 0
+        self.ended = dict.fromkeys(State, 0)
+
+
 class MemoryStore:
     """See the module's text. Tables are dicts by key, in `tables`; dead letters are in `dead` with their errors."""
 
@@ -28,9 +40,7 @@ class MemoryStore:
         self.identity = secrets.token_hex(16)
         self.tables: dict[str, dict[Key, Any]] = defaultdict(dict)
         self.dead: list[tuple[Item, str]] = []
-        self._live: dict[str, dict[Key, Item]] = {}
-        self._ended: dict[str, dict[State, int]] = {}
-        self._finished: dict[str, int] = {}  # apart from `_ended`: on the ready path, hashing a State costs
+        self._stages: dict[str, _Stage] = {}
         self._differences: list[Difference] = []
         self._kept: dict[str, str] = {}
         self._changed = False
@@ -40,21 +50,24 @@ class MemoryStore:
         self, plan: Plan, *, refresh: bool = False, stale: bool = False, requeue: Selection | None = None
     ) -> Opened:
         for stage in plan.stages:
-            self._live[stage] = {}  # what a stopped run left is forgotten: its source gives it again
-            self._finished.setdefault(stage, 0)
-            self._ended.setdefault(stage, dict.fromkeys(State, 0))
+            self._stages.setdefault(
+                stage, _Stage()
+            ).live.clear()  # what a stopped run left is forgotten: its source gives it again
         return Opened(changed=self._changed)
 
     def finish(self, item: Item, child: Item | None) -> bool | None:
-        live = self._live
-        try:
-            is_new = child is not None and live[child.stage].setdefault(child.key, child) is child
-        except TypeError:
-            return None  # a key that is none: `commit` refuses it
-        if child is not None and not is_new:
-            self._differences += self._at_odds(child)
-        del live[item.stage][item.key]
-        self._finished[item.stage] += 1
+        stages = self._stages
+        own = stages[item.stage]
+        is_new = False
+        if child is not None:
+            try:
+                is_new = stages[child.stage].live.setdefault(child.key, child) is child
+            except TypeError:
+                return None  # a key that is none: `commit` refuses it
+            if not is_new:
+                self._differences += self._at_odds(child)
+        del own.live[item.key]
+        own.finished += 1
         return is_new
 
     async def commit(self, completion: Completion) -> Sequence[Item]:
@@ -74,8 +87,9 @@ class MemoryStore:
             if completion.state is State.PENDING:
                 item.due = completion.due
             else:
-                del self._live[item.stage][item.key]
-                self._ended[item.stage][completion.state] += 1
+                own = self._stages[item.stage]
+                del own.live[item.key]
+                own.ended[completion.state] += 1
                 if completion.state is State.DEAD:
                     self.dead.append((item, completion.error or ""))
         fresh = self._admit(completion.children, completion.at_odds)
@@ -86,11 +100,11 @@ class MemoryStore:
         fresh = []
         odds: list[Difference] = []
         for child in children:
-            if self._live[child.stage].setdefault(child.key, child) is child:
+            if self._stages[child.stage].live.setdefault(child.key, child) is child:
                 fresh.append(child)
             else:
                 odds += self._at_odds(child)
-                if at_odds is not None and self._live[child.stage][child.key].record != child.record:
+                if at_odds is not None and self._stages[child.stage].live[child.key].record != child.record:
                     at_odds.append(child.record)
         self._differences += dict.fromkeys(odds)  # several stages may take it
         return fresh
@@ -98,7 +112,9 @@ class MemoryStore:
     def _at_odds(self, child: Item) -> Iterator[Difference]:
         """Whether a record that is no row, and so is merged nowhere, says something else than the one that lives."""
         kind = record_type(type(child.record))
-        if kind.table is None and (fields := kind.at_odds(self._live[child.stage][child.key].record, child.record)):
+        if kind.table is None and (
+            fields := kind.at_odds(self._stages[child.stage].live[child.key].record, child.record)
+        ):
             yield Difference(kind.name, str(child.key), fields)
 
     def in_flight(self, places: int) -> InFlight:
@@ -127,7 +143,7 @@ class MemoryStore:
         return 0
 
     async def due(self, stage: str, *, until: float, limit: int) -> Sequence[Item]:
-        waiting = [item for item in self._live[stage].values() if item.due is not None and item.due <= until]
+        waiting = [item for item in self._stages[stage].live.values() if item.due is not None and item.due <= until]
         return sorted(waiting, key=lambda item: item.due or 0.0)[:limit]
 
     async def requeue(self, selection: Selection, *, after: int, limit: int, due: float) -> Sequence[int]:
@@ -138,13 +154,17 @@ class MemoryStore:
         found: dict[tuple[str, Key], tuple[State, str | None]] = {
             (item.stage, item.key): (State.DEAD, error) for item, error in self.dead if (item.stage, item.key) in wanted
         }
-        return found | {(stage, key): (State.PENDING, None) for stage, key in wanted if key in self._live[stage]}
+        return found | {(stage, key): (State.PENDING, None) for stage, key in wanted if key in self._stages[stage].live}
 
     async def counts(self) -> Mapping[str, Counts]:
         return {
-            stage: Counts(len(live), self._finished[stage] + ended[State.DONE], ended[State.SKIPPED], ended[State.DEAD])
-            for stage, live in self._live.items()
-            for ended in (self._ended[stage],)
+            stage: Counts(
+                len(own.live),
+                own.finished + own.ended[State.DONE],
+                own.ended[State.SKIPPED],
+                own.ended[State.DEAD],
+            )
+            for stage, own in self._stages.items()
         }
 
     async def rows(self, record_type: RecordType) -> Sequence[Any]:
