@@ -148,11 +148,12 @@ class Batches:
     def _is_common(self, error: Exception, items: Sequence[Item]) -> bool:
         """Whether all of a batch is to meet its failure alike: a service that is overloaded or away is not to be asked
         for each item at once. Where one of them may be at fault, that is found out before any is given up."""
-        if isinstance(error, Overloaded | Unreachable | RetryLater):
+        if isinstance(error, Overloaded):
             return True
-        if not isinstance(error, ServiceError):
-            return False
-        tells_of_one = isinstance(error, BadAnswer | PermanentError) or error.status in _OF_THE_REQUEST
-        if tells_of_one and not error.outage and not error.wait:
-            return False
+        if not isinstance(error, Unreachable | RetryLater):
+            if not isinstance(error, ServiceError):
+                return False
+            tells_of_one = isinstance(error, BadAnswer | PermanentError) or error.status in _OF_THE_REQUEST
+            if tells_of_one and not error.outage and not error.wait:
+                return False
         return all(isinstance(self._pool.decide(error, item), Again) for item in items)

@@ -25,10 +25,9 @@ from streamflow.storage.store import Completion, Item, State
 _STAGE = attrgetter("stage")
 
 READ_AHEAD = 256
-"""Records of a source that may be read and not yet admitted, and as many that may be put off."""
+"""Records of a source that may be read and not yet admitted. When as many are put off, no more are admitted."""
 
 _REPLACED = "Another record of the same key came before this one could be worked on."
-_TOO_MANY = "too many records came again with another content before the run was quiet: bring this one again"
 
 
 class Intake:
@@ -78,7 +77,7 @@ class Intake:
             while not self._ended or self._read or self._put_off:
                 if self._is_due:
                     await self._admit_again()
-                elif self._read:
+                elif self._read and len(self._put_off) < READ_AHEAD:
                     group, self._read = self._read, []
                     self.records += len(group)
                     self._moved.set()
@@ -140,12 +139,12 @@ class Intake:
 
     @property
     def puts_off(self) -> bool:
-        """Whether a record waits for the next epoch."""
-        return bool(self._put_off)
+        """Whether a record waits for an epoch that is yet to begin."""
+        return bool(self._put_off) and not self._is_due
 
     def bring_again(self) -> None:
         """A new epoch has begun: admit what was put off."""
-        self._is_due = self.puts_off
+        self._is_due = bool(self._put_off)
         self._moved.set()
 
     async def _admit_again(self) -> None:
@@ -195,7 +194,7 @@ class Intake:
             return
         failpoint("admitted")
         shared.tally.changed = shared.tally.changed or bool(fresh or rows)
-        durable = self._durable(records, completion.at_odds) if completion.at_odds else records
+        durable = self._durable(records, completion.at_odds or ()) if completion.at_odds or self._put_off else records
         if self._in_hand is not None and durable is records:
             self._in_hand.admitted(records)
         if not shared.tally.alive:
@@ -216,22 +215,23 @@ class Intake:
             if id(record) in odd:
                 self._put_one_off(record)
                 continue
+            self._drop_put_off(record)
             durable.append(record)
             if self._in_hand is not None:
                 self._in_hand.admitted([record])
         return durable
 
     def _put_one_off(self, record: Any) -> None:
+        place = self._drop_put_off(record)
+        self._put_off[place] = record, self._in_hand.put_off() if self._in_hand is not None else None
+
+    def _drop_put_off(self, record: Any) -> tuple[type[Any], Key]:
+        """Of one key the last record counts. Gives the place of those of this key."""
         place = type(record), self._shared.routes[type(record)].key_of(record)
         replaced = self._put_off.pop(place, None)
-        if replaced is None and len(self._put_off) >= READ_AHEAD:
-            return self._refuse(_TOO_MANY)
-        if self._in_hand is not None:
-            if replaced is not None:
-                self._in_hand.failed(replaced[1], _REPLACED)
-            self._put_off[place] = record, self._in_hand.put_off()
-        else:
-            self._put_off[place] = record, None
+        if replaced is not None and self._in_hand is not None:
+            self._in_hand.failed(replaced[1], _REPLACED)
+        return place
 
     def _refuse(self, why: str) -> None:
         """One record cannot be stored: the others go on."""

@@ -406,7 +406,7 @@ class Run:
             helpers.append(group.create_task(self._look_after_storage(), name="streamflow storage"))
         if self._daemon and self._retention is not None:
             pruning = prune_regularly(self._store, self._retention, self._hook)
-            helpers.append(group.create_task(pruning, name="streamflow retention"))
+            helpers.append(group.create_task(self._guarded(pruning), name="streamflow retention"))
         return helpers
 
     def _start_workers(self, group: asyncio.TaskGroup) -> list[asyncio.Task[None]]:

@@ -82,9 +82,8 @@ class Client:
             )
         self._own_params = dict(params or {})
         self._agent = user_agent(email)
-        self._redaction = Redaction(
-            [*self._own_headers.values(), *self._own_params.values(), self._base.password or ""]
-        )
+        self._secrets = [*self._own_headers.values(), *self._own_params.values(), self._base.password or ""]
+        self._redaction = Redaction(self._secrets)
         self._decoding = Decoding(service.name, self._redaction)
         self._cache = cache if service.conditional else None
         self._identity = identity
@@ -360,7 +359,7 @@ class Client:
         if response.unchanged:
             if known is not None:
                 self._cache.used(key, known)
-        elif (headers := headers_to_keep(response, secret_values(call.headers, call.url))) is not None:
+        elif (headers := headers_to_keep(response, secret_values(call.headers, call.url, self._secrets))) is not None:
             self._cache.keep(key, self.service.name, headers, response.body)
 
     def _shown(self, url: URL) -> str:

@@ -78,8 +78,11 @@ def headers_to_keep(response: Response, secrets: Iterable[str]) -> dict[str, str
         kept.pop("etag", None)
         if not asked or not _is_sure(headers):
             return None
-    told = repr(kept)
-    if len(told) > _MOST_HEADERS or _holds(told.encode("utf-8", "replace") + response.body, secrets):
+    try:
+        told = "\n".join((*kept, *kept.values())).encode()
+    except UnicodeEncodeError:  # bytes that are no text, which a client reads as lone surrogates
+        return None
+    if len(told) > _MOST_HEADERS or _holds(told + b"\n" + response.body, secrets):
         return None
     return kept
 
@@ -92,9 +95,10 @@ def unchanged(response: Response, cached: CachedAnswer) -> Response | None:
     return Response(200, CIMultiDict(cached.headers), cached.body, response.url, unchanged=True)
 
 
-def secret_values(headers: Mapping[str, str], url: URL) -> set[str]:
-    """What of a request is secret by its name, such as the token in `Authorization: Bearer …`."""
-    found: set[str] = set()
+def secret_values(headers: Mapping[str, str], url: URL, own: Iterable[str] = ()) -> set[str]:
+    """What of a request is secret by its name, such as the token in `Authorization: Bearer …`, and the client's `own`
+    credentials, whatever their names."""
+    found = set(own)
     for name, value in (*headers.items(), *url.query.items()):
         if is_secret_name(name):
             found |= {value, *value.split()[-1:]}

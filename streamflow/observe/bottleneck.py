@@ -91,7 +91,7 @@ def processors() -> int:
 
 
 def bottleneck(seen: Seen) -> Bottleneck | None:
-    """What bounds the throughput; None where the time was too short to tell."""
+    """What bounds the throughput; None where the time was too short to tell, or nothing was done in it."""
     stages = {name: stage for name, stage in seen.stages.items() if stage.shares}
     if seen.seconds < SHORTEST or not stages:
         return None
@@ -100,6 +100,8 @@ def bottleneck(seen: Seen) -> Bottleneck | None:
     busiest, held = max(busy, key=busy.__getitem__), sum(holding.values())
     if min(seen.feeding, _lack(stages[busiest])) > max(busy[busiest], held):
         return _sources(busiest, busy[busiest], _lack(stages[busiest]))
+    if not busy[busiest]:
+        return None
     holder = max(holding, key=holding.__getitem__)
     if held and held >= busy[busiest]:
         return _loop(holder, busy[holder], held)

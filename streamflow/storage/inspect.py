@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from streamflow.errors import DatabaseTooNew, UsageError, WorkspaceError
-from streamflow.storage import DATABASE
+from streamflow.storage import DATABASE, seal
 from streamflow.storage.lock import WorkspaceLock
 from streamflow.storage.schema import APPLICATION_ID, KEPT, SCHEMA, foreign, refusal, refuse_no_files
 from streamflow.storage.selection import ALL, Selection, page
@@ -235,6 +235,8 @@ def _mending(workspace: Path) -> Iterator[sqlite3.Connection]:
 def opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
     """A connection, `mode=ro` or `mode=rw`; the latter only under the workspace's lock. Raises WorkspaceError."""
     path = workspace / DATABASE
+    if mode == "mode=rw":
+        seal.check(path)  # a write would make damage look as if it had been written
     try:
         with closing(_connect(path, mode)) as connection:
             yield connection

@@ -28,6 +28,7 @@ _PAGES = 2_000
 """Free pages that one transaction gives back to the disk."""
 
 _HASH = re.compile(r"[0-9a-f]{64}")
+_HASHES = re.compile(r"(?=([0-9a-f]{64}))")  # those too that follow right upon another such digit
 _SUM_OLD = f"SELECT count(*), coalesce(sum(length(CAST(record AS BLOB))), 0) FROM streamflow_items WHERE {OLD}"  # noqa: S608
 _STAYING = f"SELECT record FROM streamflow_items WHERE record <> '' AND NOT ({OLD})"  # noqa: S608
 
@@ -90,7 +91,7 @@ def unreferenced(connection: sqlite3.Connection, root: Path, before: float, now:
     found = {path.name: (path, size) for path, size in _taken_in(root, min(before, now - FILE_AGE))}
     if found:
         for text in _texts(connection, before):
-            for digest in _HASH.findall(text):
+            for digest in _HASHES.findall(text.lower()):
                 found.pop(digest, None)
     return dict(found.values())
 

@@ -15,7 +15,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import NamedTuple
 
+from streamflow.errors import DatabaseDamaged
 from streamflow.plain_file import open_plain
+from streamflow.storage.trouble import Trouble, advice
 
 NAME = "streamflow.seal"
 BROKEN = "its bytes, or those of its seal, changed since the last run closed it, and no program wrote them"
@@ -58,6 +60,12 @@ def is_broken(database: Path) -> bool | None:
     except (OSError, ValueError, TypeError):
         return None
     return None if found is None or found[:2] != sealed[:2] else found.digest != sealed.digest
+
+
+def check(database: Path) -> None:
+    """Raises DatabaseDamaged where `is_broken`. Blocks."""
+    if is_broken(database):
+        raise DatabaseDamaged(f"{database}: {BROKEN}; {advice(Trouble.DAMAGED, database.parent)}; {ACCEPT}")
 
 
 def _look(database: Path) -> _Seal | None:

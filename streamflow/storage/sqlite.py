@@ -112,10 +112,7 @@ class SqliteStore:
             await asyncio.to_thread(lambda: sqlite3.connect(self._path).close())
         except sqlite3.Error as error:
             raise refusal(self._path, error) from error
-        if await asyncio.to_thread(seal.is_broken, self._path):
-            raise DatabaseDamaged(
-                f"{self._path}: {seal.BROKEN}; {advice(Trouble.DAMAGED, self._path.parent)}; {seal.ACCEPT}"
-            )
+        await asyncio.to_thread(seal.check, self._path)
         connection = await aiosqlite.connect(
             self._path, isolation_level=None, timeout=self._busy_timeout, factory=WriteConnection
         )

@@ -182,8 +182,9 @@ def test_where_one_item_may_be_at_fault_they_are_tried_one_by_one_at_once(error:
     assert played.told(ItemRetried) == []
 
 
-def test_before_items_are_given_up_each_is_tried_alone_if_one_of_them_may_be_at_fault() -> None:
-    stage, calls = failing(*[TransientError("bad gateway", status=502)] * 3)
+@pytest.mark.parametrize("error", [TransientError("bad gateway", status=502), Unreachable("it hung up")])
+def test_before_items_are_given_up_each_is_tried_alone_if_one_of_them_may_be_at_fault(error: Exception) -> None:
+    stage, calls = failing(*[error] * 3)
     played = play_virtual(flow(stage, count=20))
     assert [size for _, size in calls] == [20, 20, 20, *[1] * 20]
     assert played.summary.dead == 0

@@ -13,8 +13,9 @@ import pytest
 from streamflow.engine import following, intake, run
 from streamflow.engine.pipeline import Pipeline
 from streamflow.engine.run import Run
+from streamflow.engine.source import Source
 from streamflow.engine.stage import Stage
-from streamflow.events import RecordRefused, RecordsRetracted
+from streamflow.events import RecordsRetracted
 from streamflow.record import record, record_type
 from streamflow.sources.files import Inputs
 from streamflow.sources.watch import Pace
@@ -178,7 +179,28 @@ async def test_of_what_is_put_off_the_last_of_a_key_is_worked_on(tmp_path: Path)
     assert "same key" in contents(folder)["failed/a-2.txt.reason.txt"]
 
 
-async def test_records_that_are_put_off_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_what_comes_back_to_what_it_was_is_not_changed_by_what_was_put_off(tmp_path: Path) -> None:
+    folder, flow = tmp_path / "in", Flow()
+    write(folder / "a-1.txt", "first wait")
+
+    async def steps(run: Run) -> None:
+        await until(lambda: len(flow.read) >= 1)
+        (source,) = run._feeding.intakes
+        write(folder / "a-2.txt", "second")
+        await until(lambda: source.puts_off)
+        write(folder / "a-3.txt", "first wait")
+        await until(lambda: not source.puts_off)
+        flow.go.set()
+        await until(lambda: {"processed/a-1.txt", "processed/a-3.txt", "failed/a-2.txt"} <= tree(folder))
+
+    await flow.watched(folder, SqliteStore(tmp_path / "streamflow.db"), steps)
+    assert flow.read == [("a", "first wait")]
+
+
+async def test_records_that_are_put_off_are_bounded_and_none_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When as many as may be are put off, the others are not admitted before the next epoch."""
     monkeypatch.setattr(intake, "READ_AHEAD", 1)
     folder, flow = tmp_path / "in", Flow()
     write(folder / "a-1.txt", "first wait")
@@ -188,17 +210,17 @@ async def test_records_that_are_put_off_are_bounded(tmp_path: Path, monkeypatch:
         await until(lambda: len(flow.read) >= 1)
         (source,) = run._feeding.intakes
         await until(lambda: source.records == 2)
-        for number, name in enumerate("ab", 3):
-            write(folder / f"{name}-2.txt", name)
-            await until(lambda wanted=number + 0: source.records == wanted)
-        await until(lambda: "failed/b-2.txt" in tree(folder))
+        write(folder / "a-2.txt", "a")
+        await until(lambda: source.puts_off)
+        write(folder / "b-2.txt", "b")
+        await until(lambda: len(source._read) == 1)
+        assert source.records == 3
         flow.go.set()
-        await until(lambda: "processed/a-2.txt" in tree(folder))
+        await until(lambda: {"processed/a-2.txt", "processed/b-2.txt"} <= tree(folder))
 
     played = await flow.watched(folder, SqliteStore(tmp_path / "streamflow.db"), steps)
-    assert flow.read[-1] == ("a", "a")
-    assert len(played.told(RecordRefused)) == played.summary.refused == 1
-    assert "before the run was quiet" in contents(folder)["failed/b-2.txt.reason.txt"]
+    assert flow.read[-2:] == [("a", "a"), ("b", "b")]
+    assert played.summary.refused == 0
 
 
 async def test_a_new_epoch_retracts_what_a_file_no_longer_says_and_nothing_else(tmp_path: Path) -> None:
@@ -263,6 +285,50 @@ async def test_a_refresh_ends_with_the_epoch(tmp_path: Path) -> None:
     finished.clear()
     await play(pipeline(3), SqliteStore(tmp_path / "streamflow.db"), refresh=True, daemon=True, watch=stop, patience=60)
     assert worked == [1, 2, 1, 2, 3, 4]
+
+
+async def test_one_epoch_is_begun_for_what_is_put_off_however_long_its_turn_takes(tmp_path: Path) -> None:
+    """While an acknowledgement is awaited, nothing that was put off can be admitted."""
+    begun, acknowledging, go = list[None](), asyncio.Event(), asyncio.Event()
+    read: list[str] = []
+
+    class Counting(SqliteStore):
+        async def renew(self) -> None:
+            begun.append(None)
+            await super().renew()
+
+    async def given(inputs: Inputs) -> AsyncIterator[Doc]:
+        yield Doc("a", "old")
+        yield Doc("b", "known")
+        await until(lambda: len(read) == 2)
+        yield Doc("a", "new")
+        yield Doc("b", "known")
+        await until(lambda: len(read) == 3)
+
+    async def acknowledge(docs: list[Doc]) -> None:
+        if Doc("b", "known") in docs and len(read) == 2:
+            acknowledging.set()
+            await go.wait()
+
+    async def work(doc: Doc) -> None:
+        read.append(doc.text)
+
+    store = Counting(tmp_path / "streamflow.db")
+
+    async def stop(run: Run) -> None:
+        await acknowledging.wait()
+        await until(lambda: bool(begun))
+        epochs = len(begun)
+        for _ in range(20):
+            await store.kept("")  # takes about as long as an epoch does to begin
+        assert len(begun) == epochs
+        go.set()
+        await until(lambda: len(read) == 3)
+        run.stop("enough")
+
+    source = Source(given, acknowledge=acknowledge)
+    await play(Pipeline("p", sources=[source], stages=[Stage(work)]), store, daemon=True, watch=stop)
+    assert sorted(read) == ["known", "new", "old"]
 
 
 async def test_a_source_that_ended_still_brings_what_it_put_off(tmp_path: Path) -> None:

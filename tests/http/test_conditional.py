@@ -68,6 +68,8 @@ TAG = {"etag": '"1"'}
         # another change in the second of the answer would have the same date
         (response({"last-modified": NOW, "date": NOW}), False),
         (response({"last-modified": EARLIER}), False),
+        # no text column holds it
+        (response({**TAG, "x-name": "caf\udce9"}), False),
         # it repeats a secret
         (response(TAG, body=b'{"next": "/works?api_key=hunter22"}'), False),
         (response({**TAG, "link": '<https://api.example.org/?token=me%40example.org>; rel="next"'}), False),
@@ -143,3 +145,5 @@ def test_what_is_secret_in_a_request() -> None:
     headers = {"Authorization": "Bearer hunter22", "X-Api-Key": "swordfish", "X-GitHub-Api-Version": "2022-11-28"}
     found = secret_values(headers, URL("https://api.example.org/?mailto=me@example.org&rows=1000&key=xyz"))
     assert found == {"Bearer hunter22", "hunter22", "swordfish", "me@example.org"}
+    own = secret_values({"X-Institution": "opensesame"}, URL("https://api.example.org/"), ["opensesame", ""])
+    assert own == {"opensesame"}, "whatever the name of what the client was given"

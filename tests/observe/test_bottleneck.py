@@ -106,6 +106,12 @@ def test_the_station_that_is_busiest_bounds_the_run(run: Seen, stage: str | None
     assert (found.stage, found.at) == (stage, at)
 
 
+@pytest.mark.parametrize("at", ["input", "loop", "room in ask"])
+def test_of_a_time_in_which_nothing_was_done_nothing_is_said(at: str) -> None:
+    """As while a finalizer takes long."""
+    assert bottleneck(replace(shares(enrich={at: 1.0}), feeding=0.0)) is None
+
+
 def test_of_a_short_time_nothing_is_said() -> None:
     run = shares(enrich={"work": 1.0})
     assert bottleneck(replace(run, seconds=SHORTEST)) is not None

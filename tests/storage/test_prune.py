@@ -59,7 +59,7 @@ def pipeline(folder: Path) -> Pipeline:
         if scan.n == 2:
             return Picture(scan.n, scan.file, ())
         if scan.n == 3:
-            return Picture(scan.n, "", ("hash", f"{scan.n:064x}"))
+            return Picture(scan.n, "", ("hash", f"deface{scan.n:064X}"))  # upon other digits, and in capitals
         return None
 
     return Pipeline("scans", sources=[scans], stages=[Stage(look)])

@@ -13,6 +13,7 @@ from streamflow.errors import DatabaseDamaged
 from streamflow.record import encoded_identity, record, record_type, union
 from streamflow.storage import seal
 from streamflow.storage.doctor import examine
+from streamflow.storage.prune import prune
 from streamflow.storage.sqlite import SqliteStore
 from streamflow.storage.store import Completion, Item, Plan, State
 
@@ -70,6 +71,8 @@ async def test_a_flipped_bit_is_refused_until_it_is_accepted(database: Path) -> 
     assert verdict(database, "seal") == "bad"
     with pytest.raises(DatabaseDamaged, match=r"no program wrote them.*restore a copy.*remove streamflow\.seal"):
         await run(database)
+    with pytest.raises(DatabaseDamaged, match="no program wrote them"):
+        prune(database.parent, 0.0)  # its writes would make the damage look as if it had been written
     flip(database, b"he text of 7")
     await run(database)
     flip(database, b"he text of 7")

@@ -6,6 +6,7 @@ end of the worker, or of the engine, and kills what there is left.
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import signal
@@ -23,10 +24,13 @@ def lead(engine: int) -> None:
     program that makes a session of its own leaves the group.
     """
     leader = os.getpid()
-    os.setsid()
+    if os.getsid(0) != leader:  # else it failed further on the last time
+        os.setsid()
     if between := os.fork():
-        os.waitpid(between, 0)
+        if os.waitpid(between, 0)[1]:
+            raise OSError(errno.EAGAIN, "no process can be made that would end this one's programs")
         return
+    code = 1
     try:
         if not os.fork():
             for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):  # sent to the group, for the others
@@ -34,8 +38,9 @@ def lead(engine: int) -> None:
             os.closerange(0, 3)
             _wait_for_end(leader, engine)
             os.killpg(0, signal.SIGKILL)
+        code = 0
     finally:
-        os._exit(0)
+        os._exit(code)
 
 
 def _wait_for_end(*processes: int) -> None:

@@ -30,6 +30,33 @@ sys.stdin.read()
 """
 
 
+_WITHOUT_ROOM = """
+import os
+from streamflow.engine.executors import group
+fork, forks = os.fork, []
+def full():
+    forks.append(None)
+    if len(forks) == {fails}:
+        raise BlockingIOError(11, "no more processes")
+    return fork()
+os.fork = full
+try:
+    group.lead({engine})
+except OSError as error:
+    print("refused", flush=True)
+forks += [None, None]
+group.lead({engine})
+print("leads", flush=True)
+"""
+
+
+@pytest.mark.parametrize("fails", [1, 2])
+def test_what_failed_for_lack_of_processes_can_be_tried_again(fails: int) -> None:
+    script = _WITHOUT_ROOM.format(engine=os.getpid(), fails=fails)
+    told = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert told.stdout == "refused\nleads\n", told.stderr
+
+
 @pytest.mark.parametrize("polls", [False, True], ids=["told by the system", "by looking"])
 @pytest.mark.parametrize("who", ["leader", "engine"])
 def test_all_of_it_ends_with_the_leader_and_with_the_engine(who: str, polls: bool) -> None:
