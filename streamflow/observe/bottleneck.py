@@ -27,6 +27,9 @@ _FULL = 0.9
 chance, and a limit's margin."""
 _IN_VAIN = 0.05
 """The share of a stage's time for which its workers must wait for a limit that is used up, to be held up by it."""
+SATURATED = 0.8
+"""The share of the time for which functions hold the loop from which on it bounds the run, whatever else workers seem
+to wait for: the writer's answers too come over the loop."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +106,7 @@ def bottleneck(seen: Seen) -> Bottleneck | None:
     if not busy[busiest]:
         return None
     holder = max(holding, key=holding.__getitem__)
-    if held and held >= busy[busiest]:
+    if held >= min(busy[busiest], SATURATED) > 0:
         return _loop(holder, busy[holder], held)
     return _stage(busiest, busy, seen)
 

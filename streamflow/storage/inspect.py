@@ -242,6 +242,8 @@ def opened(workspace: Path, mode: str) -> Iterator[sqlite3.Connection]:
             yield connection
     except sqlite3.Error as error:
         raise refusal(path, error) from error
+    if mode == "mode=rw":
+        seal.seal(path)
 
 
 def _connect(path: Path, mode: str) -> sqlite3.Connection:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 _HEADER = 100
@@ -37,6 +38,14 @@ class Presence:
                     "lost: run it again, which begins anew with the input that is still there"
                 )
         return None
+
+    def put_logs_aside(self) -> None:
+        """Where the database is lost: what was written to it and lies beside its place would else be taken into the one
+        that is put there. To be called once it is closed."""
+        for path, known in self._known.items():
+            if path != self._database and self._what_happened(path, known) is None:
+                with suppress(OSError):
+                    path.replace(path.with_name(f"{path.name}.lost"))
 
     def _what_happened(self, path: Path, known: os.stat_result) -> str | None:
         try:

@@ -427,8 +427,10 @@ class SqliteStore:
 
     async def close(self) -> None:
         is_lost = self.lost() is not None
-        self._presence = None  # what lies beside the database goes when it is closed
+        presence, self._presence = self._presence, None  # what lies beside the database goes when it is closed
         await self._stack.aclose()
+        if is_lost and presence is not None:
+            presence.put_logs_aside()
         if self._in_flight is not None:
             self._in_flight.end()
             self._in_flight = None

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -55,6 +57,23 @@ def test_a_daemon_at_rest_ends_and_says_what_is_lost(folder: Path, harm: Callabl
         assert "run it again" in told
         assert "What was committed is kept" not in watching.stderr.read()  # type: ignore[union-attr]
         assert watching.wait(60) == 1
+
+
+def test_a_copy_that_is_put_back_is_not_changed_by_what_the_lost_one_left(folder: Path) -> None:
+    write_words(folder, "a")
+    cli(folder, "run", "tiny:pipeline", "words.txt", "-w", "ws")
+    copy = (folder / "ws" / "streamflow.db").read_bytes()
+    write_words(folder, "b", "c", "wait")
+    with started(folder, "run", "tiny:pipeline", "words.txt", "-w", "ws") as running:
+        read_until(running.stdout, "waiting")
+        (folder / "copy").write_bytes(copy)
+        (folder / "copy").replace(folder / "ws" / "streamflow.db")
+        read_until(running.stderr, "was replaced while it was in use")
+        assert running.wait(60) == 1
+    assert (folder / "ws" / "streamflow.db-wal.lost").exists()
+    cli(folder, "status", "-w", "ws")
+    with closing(sqlite3.connect(folder / "ws" / "streamflow.db")) as connection:
+        assert connection.execute("SELECT word FROM lengths").fetchall() == [("a",)]
 
 
 def test_a_batch_run_ends_although_its_stage_goes_on(folder: Path) -> None:

@@ -76,6 +76,11 @@ def shares(**stages: Mapping[str, float]) -> Seen:
             id="the loop, though the workers of another stage are busier than those that hold it",
         ),
         pytest.param(
+            shares(first={"holding the loop": 0.42, "writer": 0.57}, second={"writer": 0.7, "input": 0.3}),
+            *("first", "holding the loop"),
+            id="the loop, over which the writer's answers come",
+        ),
+        pytest.param(
             shares(
                 parse={"holding the loop": 0.12, "room in ask": 0.88},
                 ask={"work": 0.95, "loop": 0.05},

@@ -18,7 +18,7 @@ import pytest
 
 from streamflow import Inputs, Pipeline, Reject, Skip, Stage, record, run_pipeline
 from streamflow.errors import WorkspaceError, WorkspaceLocked
-from streamflow.storage import inspect
+from streamflow.storage import inspect, seal
 from streamflow.storage.files import FileStore
 from streamflow.storage.lock import WorkspaceLock
 from streamflow.storage.prune import FILE_AGE, prune
@@ -114,6 +114,7 @@ def test_what_is_old_and_needed_no_more_goes(workspace: Path) -> None:
     assert done.database[1] < done.database[0]
     assert done.reusable == 0
     assert ask(workspace, "PRAGMA integrity_check") == [("ok",)]
+    assert seal.is_broken(workspace / "streamflow.db") is False, "it is sealed as after a run"
     again = prune(workspace, DAY, now=later)
     assert (again.records, again.files, again.logs) == (Amount(), Amount(), Amount())
 
