@@ -106,7 +106,7 @@ def bottleneck(seen: Seen) -> Bottleneck | None:
     if not busy[busiest]:
         return None
     holder = max(holding, key=holding.__getitem__)
-    if held >= min(busy[busiest], SATURATED) > 0:
+    if held >= min(busy[busiest], SATURATED):
         return _loop(holder, busy[holder], held)
     return _stage(busiest, busy, seen)
 
